@@ -1,0 +1,48 @@
+#ifndef EMU_STORAGE_COPY_H
+#define EMU_STORAGE_COPY_H
+
+/*
+ * A window of copies in flight between two edges: the pump under mirror, backup and convert.
+ *
+ * The owner asks for ranges with copy_start(); each is examined (block status), then read and written, written as zeroes or
+ * discarded, or skipped, and reported once to range_done. At most `max_inflight` ranges and `max_bytes` of buffers are in flight.
+ * Buffers come from a pool and are recycled. copy_abandon() lets everything in flight go at once: nothing is reported any more, and the
+ * memory lives until the last lower request has completed.
+ */
+
+#include "emu/base/buf.h"
+#include "emu/storage/node.h"
+
+struct copy;
+struct copy_range {
+    uint64_t offset, len;
+    int result;         /* 0 or -errno. */
+    bool read_failed;   /* With result < 0: the source failed, not the target. */
+    bool zeroed;        /* The target was zeroed, no data moved. */
+    uint64_t cookie;    /* The owner's. */
+};
+struct copy_options {
+    struct edge *source, *target; /* Borrowed. */
+    uint64_t chunk_bytes;         /* Largest single range; power of two. */
+    uint64_t max_bytes;           /* Of buffers in flight. */
+    unsigned max_inflight;
+    bool use_status;              /* Ask block status first and treat zero extents as zeroes. */
+    bool detect_zeroes;           /* Look at data read. */
+    bool target_is_zero;          /* Zero ranges need no write. */
+    bool unmap;                   /* Zero with MAY_UNMAP. */
+    bool top_only;                /* Skip what the source's own layer does not hold. */
+    uint32_t write_flags;         /* REQ_COMPRESSED, ... */
+    void (*range_done)(struct copy *copy, const struct copy_range *range);
+    void *owner;
+};
+struct copy *copy_new(struct reactor *reactor, const struct copy_options *options);
+void *copy_owner(struct copy *copy);
+/* Free only when nothing is in flight; otherwise copy_abandon, which frees. NULL is ignored. */
+void copy_free(struct copy *copy);
+void copy_abandon(struct copy *copy);
+bool copy_has_room(const struct copy *copy);
+/* Needs room; len <= chunk_bytes. */
+void copy_start(struct copy *copy, uint64_t offset, uint64_t len, uint64_t cookie);
+unsigned copy_inflight(const struct copy *copy);
+
+#endif
