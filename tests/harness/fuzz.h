@@ -1,0 +1,10 @@
+/* The entry of a fuzzer. It returns 0 always; a finding is an abort. */
+#ifndef EMU_HARNESS_FUZZ_H
+#define EMU_HARNESS_FUZZ_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#endif

@@ -1,0 +1,11 @@
+"""Libraries of the host, one repository each. Targets name them through the aliases in //third_party."""
+
+_LIBRARIES = ["zlib", "zstd", "gnutls", "liburing", "protobuf_c", "gtest"]
+
+def system_libraries():
+    for name in _LIBRARIES:
+        native.new_local_repository(
+            name = "system_" + name,
+            build_file = "@emu//third_party:%s.BUILD" % name,
+            path = "/usr",
+        )

@@ -1,0 +1,53 @@
+"""Visibility groups //:uses_X: the packages that may depend on package X. `tools/dev layers` compares this table
+with tools/layers.txt, which explains it."""
+
+LAYERS = {
+    "base": [],
+    "reactor": [],
+    "qmp/schema": [],
+    "migration/wire": [],
+    "yank": ["qmp/schema"],
+    "storage": ["reactor", "qmp/schema"],
+    "jobs": ["reactor", "qmp/schema"],
+    "machine/memory": ["migration/wire"],
+    "storage/drivers": ["storage", "reactor", "qmp/schema", "yank"],
+    "storage/export": ["storage", "reactor", "qmp/schema"],
+    "jobs/block": ["jobs", "storage", "reactor", "qmp/schema"],
+    "chardev": ["reactor", "qmp/schema", "yank"],
+    "cpu": ["machine/memory", "migration/wire"],
+    "machine/bus": ["machine/memory", "reactor", "qmp/schema", "migration/wire"],
+    "machine/devices": ["machine/bus", "machine/memory", "storage", "chardev", "reactor", "qmp/schema", "migration/wire"],
+    "qmp": ["chardev", "reactor", "qmp/schema"],
+    "machine": ["cpu", "machine/*", "reactor", "qmp/schema"],
+    "migration": ["machine", "machine/bus", "machine/memory", "storage", "jobs", "yank", "reactor", "qmp/schema", "migration/wire"],
+    "qmp/handlers": ["*"],
+    "cmd": ["*"],
+}
+
+def _pattern(package):
+    """A package with its subfolders, without those that are packages of their own."""
+    for other in LAYERS:
+        if other.startswith(package + "/"):
+            return "//emu/" + package
+    return "//emu/%s/..." % package
+
+def _may_use(user, package):
+    if user == package or package == "base":
+        return True
+    order = LAYERS.keys()
+    for allowed in LAYERS[user]:
+        if allowed == package:
+            return True
+        if allowed == "*" and order.index(package) < order.index(user):
+            return True
+        if allowed.endswith("/*") and package.startswith(allowed[:-1]):
+            return True
+    return False
+
+def layer_groups():
+    for package in LAYERS:
+        native.package_group(
+            name = "uses_" + package.replace("/", "_"),
+            includes = ["//:tests"],
+            packages = [_pattern(user) for user in LAYERS if _may_use(user, package)],
+        )
