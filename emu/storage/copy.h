@@ -28,6 +28,9 @@ struct copy_options {
     unsigned max_inflight;
     bool use_status;              /* Ask block status first and treat zero extents as zeroes. */
     bool detect_zeroes;           /* Look at data read. */
+    uint64_t zero_granularity;    /* With detect_zeroes: runs of at least this many zero bytes inside a range
+                                   * read are written as zeroes; 0: only whole ranges. */
+    bool salvage;                 /* What cannot be read counts as zeroes. */
     bool target_is_zero;          /* Zero ranges need no write. */
     bool unmap;                   /* Zero with MAY_UNMAP. */
     bool top_only;                /* Skip what the source's own layer does not hold. */

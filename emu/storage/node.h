@@ -125,6 +125,8 @@ struct node *graph_find(struct graph *graph, const char *node_name); /* NULL whe
 /* As graph_find, with the reference's text "Cannot find device='' nor node-name='X'" . */
 struct err *graph_lookup(struct graph *graph, const char *node_name, struct node **out) MUST_USE;
 struct list *graph_nodes(struct graph *graph); /* All named nodes in order of creation. */
+/* Calls done when no node is opening or closing any more, with the first error of the closes since the last call. */
+void graph_settle(struct graph *graph, void (*done)(void *arg, struct err *err /* takes */), void *arg);
 /* Drops the monitor's references and calls done when every node has closed (errors are logged). */
 typedef void graph_done_fn(void *arg, struct err *err /* takes */);
 void graph_close_all(struct graph *graph, graph_done_fn *done, void *arg);

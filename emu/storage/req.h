@@ -83,7 +83,7 @@ struct req {
     struct node *node;     /* Pinned while in flight. */
     struct edge *edge;
     void *ctx;             /* The driver's per-request memory (driver->req_size). */
-    struct extent_node range;
+    struct extent range;
     struct list waiters;
     void *core;
     int64_t start_ns;
