@@ -32,6 +32,7 @@ void qmp_events_add_sink(struct qmp_events *events, struct qmp_event_sink *sink)
 void qmp_events_remove_sink(struct qmp_event_sink *sink);
 
 /* Raises an event; data is of the event's type, or NULL. Use the generated qapi_event_<name>(). */
-void qmp_events_emit(struct qmp_events *events, const struct qmp_event_spec *spec, const void *data);
+void qmp_events_emit(struct qmp_events *events, const struct qmp_event_spec *spec,
+                     const void *data);
 
 #endif

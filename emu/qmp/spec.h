@@ -1,5 +1,6 @@
 /*
- * What a command or an event is: generated constants, and the tables that bind commands to handlers.
+ * What a command or an event is: generated constants, and the tables that bind commands to
+ * handlers.
  *
  * A package of handlers offers one const struct qmp_command_set; a front end names the sets it has.
  * Only what is in these sets is accepted, listed and introspected:
@@ -28,9 +29,9 @@ enum qmp_command_flags {
 /* Generated: one per command of the schema. */
 struct qmp_command_spec {
     const char *name;
-    unsigned order;                  /* Place in the schema. */
-    const struct qapi_type *args;    /* qapi_type_empty when there are none. */
-    const struct qapi_type *ret;     /* NULL when nothing is returned. */
+    unsigned order;               /* Place in the schema. */
+    const struct qapi_type *args; /* qapi_type_empty when there are none. */
+    const struct qapi_type *ret;  /* NULL when nothing is returned. */
     unsigned flags;
     const char *const *features;
     void (*invoke)(qmp_any_fn *fn, struct qmp_call *call, const void *args);
@@ -66,8 +67,8 @@ struct qmp_command {
 
 /* What one file (or package) of handlers offers. */
 struct qmp_command_set {
-    struct qmp_command commands[QMP_SET_COMMANDS_MAX];            /* Ended by QMP_COMMAND_END. */
-    const struct qmp_event_spec *events[QMP_SET_EVENTS_MAX];      /* Raised by them; ended by NULL. */
+    struct qmp_command commands[QMP_SET_COMMANDS_MAX];       /* Ended by QMP_COMMAND_END. */
+    const struct qmp_event_spec *events[QMP_SET_EVENTS_MAX]; /* Raised by them; ended by NULL. */
 };
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * The roots of a program: what handlers reach through call->world. A front end builds it from what
- * it has; a root that a front end lacks is NULL, and it does not name the command sets that need it.
+ * it has; a root that a front end lacks is NULL, and it does not name the command sets that need
+ * it.
  */
 #ifndef EMU_QMP_HANDLERS_WORLD_H
 #define EMU_QMP_HANDLERS_WORLD_H

@@ -11,9 +11,9 @@
  *   an enum          enum qapi_<name>
  *   struct or union  struct qapi_<name>; as a member a pointer to it, owned
  *   alternate        the same: a kind and a union u
- *   [T]              struct qapi_<name>_list { items, len }, items owned; objects lie in it by value
- * Optional members are OPT(type) for numbers, bools, enums and lists; for what is a pointer anyway,
- * NULL means absent.
+ *   [T]              struct qapi_<name>_list { items, len }, items owned; objects lie in it by
+ * value Optional members are OPT(type) for numbers, bools, enums and lists; for what is a pointer
+ * anyway, NULL means absent.
  *
  * Nothing here has state. Values belong to the caller and are freed with qapi_free().
  */

@@ -69,10 +69,7 @@ static struct err *expects_err(const struct place *at, const char *expected)
     return path_err(at, "Parameter ", str_cstr(&after));
 }
 
-static const char *last_name(const struct place *at)
-{
-    return at->name ? at->name : "null";
-}
+static const char *last_name(const struct place *at) { return at->name ? at->name : "null"; }
 
 /* The text of a scalar in keyval input. */
 static struct err *keyval_text(const struct json *in, const struct place *at, const char **out)
@@ -217,8 +214,8 @@ static struct err *decode_enum(const struct qapi_type *type, const struct json *
 
 static struct err *decode_null(const struct json *in, const struct place *at)
 {
-    bool is_null = at->input == QAPI_STRICT ? json_type_of(in) == JSON_NULL
-                                            : str_eq(json_as_str(in), "");
+    bool is_null =
+        at->input == QAPI_STRICT ? json_type_of(in) == JSON_NULL : str_eq(json_as_str(in), "");
 
     return is_null ? NULL : type_err(at, "null");
 }
