@@ -12,14 +12,16 @@
 #include "emu/jobs/job_txn.h"
 #include "emu/jobs/job_verbs.h"
 
-void jobs_init(struct jobs *jobs, struct reactor *reactor) {
-    *jobs = (struct jobs){.reactor = reactor};
+void jobs_init(struct jobs *jobs, struct reactor *reactor)
+{
+    *jobs = (struct jobs){ .reactor = reactor };
     map_init(&jobs->by_id);
     list_init(&jobs->list);
     notifier_list_init(&jobs->on_event);
 }
 
-static void job_free(struct job *job) {
+static void job_free(struct job *job)
+{
     list_del(&job->link);
     if (job->id)
         map_remove(&job->jobs->by_id, job->id);
@@ -32,7 +34,8 @@ static void job_free(struct job *job) {
         xfree(job);
 }
 
-void jobs_fini(struct jobs *jobs) {
+void jobs_fini(struct jobs *jobs)
+{
     struct job *job;
 
     check(jobs->live == 0);
@@ -43,7 +46,8 @@ void jobs_fini(struct jobs *jobs) {
     notifier_list_fini(&jobs->on_event);
 }
 
-static void jobs_idle(struct task *task) {
+static void jobs_idle(struct task *task)
+{
     struct jobs *jobs = container_of(task, struct jobs, idle_task);
     void (*idle)(void *arg) = jobs->idle;
 
@@ -53,12 +57,14 @@ static void jobs_idle(struct task *task) {
 }
 
 /* Somebody waits for the end of all jobs and this was the last. */
-static void jobs_check_idle(struct jobs *jobs) {
+static void jobs_check_idle(struct jobs *jobs)
+{
     if (jobs->live == 0 && jobs->idle)
         reactor_defer(jobs->reactor, &jobs->idle_task, jobs_idle);
 }
 
-void jobs_cancel_all(struct jobs *jobs, void (*done)(void *arg), void *arg) {
+void jobs_cancel_all(struct jobs *jobs, void (*done)(void *arg), void *arg)
+{
     check(!jobs->idle);
     jobs->idle = done;
     jobs->idle_arg = arg;
@@ -76,7 +82,8 @@ void jobs_cancel_all(struct jobs *jobs, void (*done)(void *arg), void *arg) {
     jobs_check_idle(jobs);
 }
 
-bool job_id_ok(const char *id) {
+bool job_id_ok(const char *id)
+{
     if (!isalpha((unsigned char)id[0]))
         return false;
     for (const char *c = id + 1; *c; c++) {
@@ -86,7 +93,8 @@ bool job_id_ok(const char *id) {
     return true;
 }
 
-static struct err *job_check_id(struct jobs *jobs, const struct job_options *options) {
+static struct err *job_check_id(struct jobs *jobs, const struct job_options *options)
+{
     if (options->internal)
         return NULL;
     if (!options->id)
@@ -99,7 +107,8 @@ static struct err *job_check_id(struct jobs *jobs, const struct job_options *opt
 }
 
 struct err *job_new(struct jobs *jobs, const struct job_driver *driver, size_t size,
-                    const struct job_options *options, struct job **out) {
+                    const struct job_options *options, struct job **out)
+{
     struct job_txn *txn = options->txn;
     struct job *job;
 
@@ -130,12 +139,14 @@ struct err *job_new(struct jobs *jobs, const struct job_driver *driver, size_t s
     return NULL;
 }
 
-void job_vanish(struct job *job) {
+void job_vanish(struct job *job)
+{
     job_enter(job, JOB_NULL);
     job_free(job);
 }
 
-void job_drop(struct job *job) {
+void job_drop(struct job *job)
+{
     struct jobs *jobs = job->jobs;
 
     check(job->status == JOB_CREATED && !job->started);
@@ -145,7 +156,8 @@ void job_drop(struct job *job) {
     jobs_check_idle(jobs);
 }
 
-void job_conclude(struct job *job) {
+void job_conclude(struct job *job)
+{
     struct jobs *jobs = job->jobs;
 
     job_enter(job, JOB_CONCLUDED);
@@ -155,12 +167,14 @@ void job_conclude(struct job *job) {
     jobs_check_idle(jobs);
 }
 
-struct err *job_find(struct jobs *jobs, const char *id, struct job **out) {
+struct err *job_find(struct jobs *jobs, const char *id, struct job **out)
+{
     *out = map_get(&jobs->by_id, id);
     return *out ? NULL : err_new("Job not found");
 }
 
-struct err *job_find_block(struct jobs *jobs, const char *id, struct job **out) {
+struct err *job_find_block(struct jobs *jobs, const char *id, struct job **out)
+{
     *out = map_get(&jobs->by_id, id);
     if (*out && (*out)->driver->block_job)
         return NULL;
@@ -168,11 +182,13 @@ struct err *job_find_block(struct jobs *jobs, const char *id, struct job **out) 
     return err_new_class(ERR_DEVICE_NOT_ACTIVE, "Block job '%s' not found", id);
 }
 
-void job_set_progress(struct job *job, uint64_t current, uint64_t total) {
-    job->progress = (struct job_progress){.current = current, .total = total};
+void job_set_progress(struct job *job, uint64_t current, uint64_t total)
+{
+    job->progress = (struct job_progress){ .current = current, .total = total };
 }
 
-void job_notify(struct job *job, const struct job_event *event) {
+void job_notify(struct job *job, const struct job_event *event)
+{
     if (job->id && !notifier_list_empty(&job->jobs->on_event))
         notify_all(&job->jobs->on_event, (void *)(uintptr_t)event);
 }

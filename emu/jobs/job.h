@@ -78,7 +78,7 @@ struct job_driver {
     /* ---- Optional from here. ---- */
     /* Cancel was requested with work in flight: ends early what can be. Called once. */
     void (*wind_down)(struct job *job);
-    /* The grace time is over: lets go of all work in flight, so that the count is 0 on return. A
+    /* The grace time is over: lets go of all work in flight, so that the counts are 0 on return. A
      * late completion must not touch the job nor anything that clients see. */
     void (*abandon)(struct job *job);
     /* Successful end: prepare may still fail; then abort is called. commit cannot fail. clean comes
@@ -114,6 +114,7 @@ struct job {
     bool abandoned;
     unsigned pause_count;
     unsigned inflight;
+    unsigned aside; /* Work that goes on while paused, but not beyond the settlement. */
     enum job_io_status io_status;
     struct job_progress progress;
     struct err *error;   /* Owned; the first failure. */
@@ -204,6 +205,9 @@ void job_kick(struct job *job);
 /* Work was started / has ended. job_end wakes the job. */
 void job_begin(struct job *job);
 void job_end(struct job *job);
+/* The same for work done on behalf of others (guest writes), which a pause does not stop. */
+void job_begin_aside(struct job *job);
+void job_end_aside(struct job *job);
 /* The job cannot succeed any more. Keeps the first error; takes it. */
 void job_fail(struct job *job, struct err *err);
 /* The same for a data-path result; the text is that of the errno. */

@@ -7,33 +7,31 @@
 #include "emu/base/check.h"
 #include "emu/jobs/job_run.h"
 
-static enum job_error_action action_of(enum job_on_error policy, int result) {
+static enum job_error_action action_of(enum job_on_error policy, int result)
+{
     switch (policy) {
     case JOB_ON_ERROR_ENOSPC:
-    case JOB_ON_ERROR_AUTO:
-        return result == -ENOSPC ? JOB_ERROR_STOP : JOB_ERROR_REPORT;
-    case JOB_ON_ERROR_STOP:
-        return JOB_ERROR_STOP;
-    case JOB_ON_ERROR_REPORT:
-        return JOB_ERROR_REPORT;
-    case JOB_ON_ERROR_IGNORE:
-        return JOB_ERROR_IGNORE;
-    case JOB_ON_ERROR_COUNT:
-        break;
+    case JOB_ON_ERROR_AUTO: return result == -ENOSPC ? JOB_ERROR_STOP : JOB_ERROR_REPORT;
+    case JOB_ON_ERROR_STOP: return JOB_ERROR_STOP;
+    case JOB_ON_ERROR_REPORT: return JOB_ERROR_REPORT;
+    case JOB_ON_ERROR_IGNORE: return JOB_ERROR_IGNORE;
+    case JOB_ON_ERROR_COUNT: break;
     }
     unreachable();
 }
 
 enum job_error_action job_io_error(struct job *job, enum job_on_error policy, bool is_read,
-                                   int result) {
+                                   int result)
+{
     const enum job_error_action action = action_of(policy, result);
 
     check(result < 0);
     /* What is cut short by a cancel or after a failure is no news. */
     if (!job_is_going(job))
         return JOB_ERROR_REPORT;
-    job_notify(job, &(struct job_event){
-                        .kind = JOB_EVENT_ERROR, .job = job, .is_read = is_read, .action = action});
+    job_notify(job,
+               &(struct job_event){
+                   .kind = JOB_EVENT_ERROR, .job = job, .is_read = is_read, .action = action });
     if (action == JOB_ERROR_STOP) {
         if (!job->user_paused) {
             job->user_paused = true;
@@ -46,14 +44,12 @@ enum job_error_action job_io_error(struct job *job, enum job_on_error policy, bo
     return action;
 }
 
-const char *job_error_action_name(enum job_error_action action) {
+const char *job_error_action_name(enum job_error_action action)
+{
     switch (action) {
-    case JOB_ERROR_REPORT:
-        return "report";
-    case JOB_ERROR_IGNORE:
-        return "ignore";
-    case JOB_ERROR_STOP:
-        return "stop";
+    case JOB_ERROR_REPORT: return "report";
+    case JOB_ERROR_IGNORE: return "ignore";
+    case JOB_ERROR_STOP: return "stop";
     }
     unreachable();
 }

@@ -4,16 +4,19 @@
 
 #include "emu/base/nstime.h"
 
-static void job_pace_over(struct timer *timer) {
+static void job_pace_over(struct timer *timer)
+{
     job_kick(container_of(timer, struct job, pace_timer));
 }
 
-void job_pace_init(struct job *job) {
+void job_pace_init(struct job *job)
+{
     ratelimit_init(&job->pace);
     job->pace_timer.fn = job_pace_over;
 }
 
-void job_pace_set(struct job *job, uint64_t speed) {
+void job_pace_set(struct job *job, uint64_t speed)
+{
     const uint64_t old = job->pace.speed;
 
     ratelimit_set_speed(&job->pace, speed, RATELIMIT_SLICE_NS);
@@ -28,7 +31,8 @@ void job_pace_set(struct job *job, uint64_t speed) {
 
 uint64_t job_pace_speed(const struct job *job) { return job->pace.speed; }
 
-bool job_pace_wait(struct job *job) {
+bool job_pace_wait(struct job *job)
+{
     struct reactor *r = job->jobs->reactor;
     int64_t wait_ns;
 
@@ -41,7 +45,8 @@ bool job_pace_wait(struct job *job) {
     return true;
 }
 
-void job_pace_account(struct job *job, uint64_t bytes) {
+void job_pace_account(struct job *job, uint64_t bytes)
+{
     if (job->pace.speed)
         ratelimit_account(&job->pace, bytes, reactor_now(job->jobs->reactor));
 }

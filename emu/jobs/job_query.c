@@ -4,7 +4,8 @@
 
 #include "emu/jobs/job_pace.h"
 
-void job_query(const struct job *job, struct job_facts *out) {
+void job_query(const struct job *job, struct job_facts *out)
+{
     *out = (struct job_facts){
         .id = job->id,
         .type = job->driver->type,
@@ -24,7 +25,8 @@ void job_query(const struct job *job, struct job_facts *out) {
     };
 }
 
-struct job *job_query_next(struct jobs *jobs, struct job *job) {
+struct job *job_query_next(struct jobs *jobs, struct job *job)
+{
     do {
         job = job ? list_next(&jobs->list, job, struct job, link)
                   : list_first(&jobs->list, struct job, link);

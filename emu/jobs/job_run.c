@@ -19,18 +19,23 @@
 #include "emu/jobs/job_states.h"
 #include "emu/jobs/job_txn.h"
 
-static bool job_is_paused(const struct job *job) {
+static bool job_is_paused(const struct job *job)
+{
     return job->status == JOB_PAUSED || job->status == JOB_STANDBY;
 }
 
-static void job_unpause(struct job *job) {
+static bool job_is_busy(const struct job *job) { return job->inflight > 0 || job->aside > 0; }
+
+static void job_unpause(struct job *job)
+{
     if (job_is_paused(job))
         job_enter(job, job->status == JOB_PAUSED ? JOB_RUNNING : JOB_READY);
 }
 
 /* The work has ended. The job may be freed on return. */
-static void job_settle(struct job *job) {
-    check(job->inflight == 0 && !job->settled);
+static void job_settle(struct job *job)
+{
+    check(!job_is_busy(job) && !job->settled);
     job->settled = true;
     job_unpause(job);
     timer_disarm(&job->grace_timer);
@@ -41,18 +46,20 @@ static void job_settle(struct job *job) {
     job_txn_settled(job);
 }
 
-static void job_grace_over(struct timer *timer) {
+static void job_grace_over(struct timer *timer)
+{
     struct job *job = container_of(timer, struct job, grace_timer);
 
-    if (job->inflight > 0 && job->driver->abandon) {
+    if (job_is_busy(job) && job->driver->abandon) {
         job->abandoned = true;
         job->driver->abandon(job);
-        check(job->inflight == 0);
+        check(!job_is_busy(job));
     }
     job_look(job);
 }
 
-static void job_wind_down(struct job *job) {
+static void job_wind_down(struct job *job)
+{
     if (job->winding_down)
         return;
     job->winding_down = true;
@@ -62,11 +69,12 @@ static void job_wind_down(struct job *job) {
         job->driver->wind_down(job);
 }
 
-void job_look(struct job *job) {
+void job_look(struct job *job)
+{
     if (!job->started || job->settled)
         return;
     if (!job_is_going(job)) {
-        if (job->inflight == 0)
+        if (!job_is_busy(job))
             job_settle(job);
         else if (job->cancel_requested)
             job_wind_down(job);
@@ -78,7 +86,8 @@ void job_look(struct job *job) {
         job_enter(job, job->status == JOB_RUNNING ? JOB_PAUSED : JOB_STANDBY);
 }
 
-static void job_step_task(struct task *task) {
+static void job_step_task(struct task *task)
+{
     struct job *job = container_of(task, struct job, step_task);
 
     if (!job->started || job->settled)
@@ -100,24 +109,28 @@ static void job_step_task(struct task *task) {
     job_look(job);
 }
 
-void job_kick(struct job *job) {
+void job_kick(struct job *job)
+{
     if (job->started && !job->settled)
         reactor_defer(job->jobs->reactor, &job->step_task, job_step_task);
 }
 
-void job_begin(struct job *job) {
+void job_begin(struct job *job)
+{
     check(!job->settled);
     check(!job_is_paused(job));
     job->inflight++;
 }
 
-void job_end(struct job *job) {
+void job_end(struct job *job)
+{
     check(job->inflight > 0);
     job->inflight--;
     job_kick(job);
 }
 
-void job_start(struct job *job) {
+void job_start(struct job *job)
+{
     check(job->status == JOB_CREATED);
     job->started = true;
     job->grace_timer.fn = job_grace_over;
@@ -128,24 +141,28 @@ void job_start(struct job *job) {
 
 bool job_is_going(const struct job *job) { return !job->error && !job->cancel_requested; }
 
-void job_fail(struct job *job, struct err *err) {
+void job_fail(struct job *job, struct err *err)
+{
     check(err && !job->settled);
     err_keep_first(&job->error, err);
     job_kick(job);
 }
 
-void job_fail_errno(struct job *job, int result) {
+void job_fail_errno(struct job *job, int result)
+{
     job_fail(job, err_set_errnum(err_new("%s", strerror(-result)), -result));
 }
 
-void job_set_cancelled(struct job *job) {
+void job_set_cancelled(struct job *job)
+{
     if (job->error)
         return;
     job->cancel_requested = true;
     job->error = err_set_errnum(err_new("Operation canceled"), ECANCELED);
 }
 
-void job_start_cancel(struct job *job) {
+void job_start_cancel(struct job *job)
+{
     job->cancel_requested = true;
     if (job->user_paused) {
         job->user_paused = false;
@@ -154,28 +171,32 @@ void job_start_cancel(struct job *job) {
     job->soft_cancel_requested = false;
     if (job_is_paused(job))
         job_unpause(job);
-    if (job->inflight > 0)
+    if (job_is_busy(job))
         job_wind_down(job);
     job_kick(job);
 }
 
-void job_hold(struct job *job) {
+void job_hold(struct job *job)
+{
     job->pause_count++;
     job_look(job);
 }
 
-void job_release(struct job *job) {
+void job_release(struct job *job)
+{
     check(job->pause_count > 0);
     job->pause_count--;
     job_look(job);
     job_kick(job);
 }
 
-void job_set_ready(struct job *job) {
+void job_set_ready(struct job *job)
+{
     job_enter(job, JOB_READY);
-    job_notify(job, &(struct job_event){.kind = JOB_EVENT_READY, .job = job});
+    job_notify(job, &(struct job_event){ .kind = JOB_EVENT_READY, .job = job });
 }
 
-bool job_is_ready(const struct job *job) {
+bool job_is_ready(const struct job *job)
+{
     return job->status == JOB_READY || job->status == JOB_STANDBY;
 }

@@ -69,15 +69,18 @@ const char *job_type_name(enum job_type type) { return job_type_names[type]; }
 
 const char *job_verb_name(enum job_verb verb) { return job_verb_names[verb]; }
 
-bool job_edge_ok(enum job_status from, enum job_status to) {
+bool job_edge_ok(enum job_status from, enum job_status to)
+{
     return fsm_edge_ok(job_edges, from, to);
 }
 
-bool job_verb_ok(enum job_status status, enum job_verb verb) {
+bool job_verb_ok(enum job_status status, enum job_verb verb)
+{
     return job_verb_states[verb] & BIT(status);
 }
 
-struct err *job_check_verb(const struct job *job, enum job_verb verb) {
+struct err *job_check_verb(const struct job *job, enum job_verb verb)
+{
     if (job_verb_ok(job->status, verb))
         return NULL;
     return err_new("Job '%s' in state '%s' cannot accept command verb '%s'",
@@ -85,7 +88,8 @@ struct err *job_check_verb(const struct job *job, enum job_verb verb) {
                    job_verb_names[verb]);
 }
 
-void job_enter(struct job *job, enum job_status to) {
+void job_enter(struct job *job, enum job_status to)
+{
     enum job_status from = job->status;
 
     fsm_check_edge(job_edges, from, to);
@@ -95,10 +99,11 @@ void job_enter(struct job *job, enum job_status to) {
           job_status_names[to]);
     job->status = to;
     job_check(job);
-    job_notify(job, &(struct job_event){.kind = JOB_EVENT_STATUS, .job = job});
+    job_notify(job, &(struct job_event){ .kind = JOB_EVENT_STATUS, .job = job });
 }
 
-void job_check(const struct job *job) {
+void job_check(const struct job *job)
+{
     const uint32_t now = BIT(job->status);
     const uint32_t over = S(WAITING) | S(PENDING) | S(ABORTING) | S(CONCLUDED) | S(NULL);
 
@@ -106,6 +111,8 @@ void job_check(const struct job *job) {
     check(!job->user_paused || job->pause_count > 0);
     if (now & (S(PAUSED) | S(STANDBY) | over))
         check(job->inflight == 0);
+    if (now & over)
+        check(job->aside == 0);
     if (now & (S(RUNNING) | S(PAUSED) | S(READY) | S(STANDBY)))
         check(job->started && !job->settled && job->txn);
     if (now & (S(WAITING) | S(PENDING)))

@@ -22,7 +22,8 @@ struct job_txn {
     bool concluding; /* The walk over the members is under way. */
 };
 
-struct job_txn *job_txn_new(void) {
+struct job_txn *job_txn_new(void)
+{
     struct job_txn *txn = NEW(struct job_txn);
 
     list_init(&txn->jobs);
@@ -30,14 +31,16 @@ struct job_txn *job_txn_new(void) {
     return txn;
 }
 
-void job_txn_unref(struct job_txn *txn) {
+void job_txn_unref(struct job_txn *txn)
+{
     if (!txn || --txn->refs > 0)
         return;
     check(list_empty(&txn->jobs));
     xfree(txn);
 }
 
-void job_txn_add(struct job_txn *txn, struct job *job) {
+void job_txn_add(struct job_txn *txn, struct job *job)
+{
     check(!txn->aborting);
     list_add_head(&txn->jobs, &job->txn_link);
     job->txn = txn;
@@ -45,7 +48,8 @@ void job_txn_add(struct job_txn *txn, struct job *job) {
     txn->unsettled++;
 }
 
-void job_txn_remove(struct job *job) {
+void job_txn_remove(struct job *job)
+{
     struct job_txn *txn = job->txn;
 
     list_del(&job->txn_link);
@@ -56,7 +60,8 @@ void job_txn_remove(struct job *job) {
 }
 
 /* Gives job its final event and state. It may be freed on return. */
-static void txn_conclude(struct job *job) {
+static void txn_conclude(struct job *job)
+{
     const bool success = !job->error;
 
     if (!success)
@@ -71,14 +76,15 @@ static void txn_conclude(struct job *job) {
         const bool cancelled = job->cancel_requested;
 
         job_notify(
-            job, &(struct job_event){.kind = cancelled ? JOB_EVENT_CANCELLED : JOB_EVENT_COMPLETED,
-                                     .job = job});
+            job, &(struct job_event){ .kind = cancelled ? JOB_EVENT_CANCELLED : JOB_EVENT_COMPLETED,
+                                      .job = job });
     }
     job_txn_remove(job);
     job_conclude(job);
 }
 
-static void txn_conclude_all(struct job_txn *txn) {
+static void txn_conclude_all(struct job_txn *txn)
+{
     struct job *job;
 
     check(txn->unsettled == 0);
@@ -90,7 +96,8 @@ static void txn_conclude_all(struct job_txn *txn) {
 }
 
 /* Cancels a member because another one failed. Those at work settle later, from the loop. */
-static void txn_cancel_member(struct job_txn *txn, struct job *job) {
+static void txn_cancel_member(struct job_txn *txn, struct job *job)
+{
     if (job->settled)
         return;
     if (job->started) {
@@ -102,21 +109,25 @@ static void txn_cancel_member(struct job_txn *txn, struct job *job) {
 }
 
 /* Something failed: members that still work are cancelled; the last to settle ends the walk. */
-static void txn_abort(struct job_txn *txn) {
+static void txn_abort(struct job_txn *txn)
+{
     txn->refs++;
     if (!txn->aborting) {
         txn->aborting = true;
-        list_for_each(job, &txn->jobs, struct job, txn_link) txn_cancel_member(txn, job);
+        list_for_each(job, &txn->jobs, struct job, txn_link)
+            txn_cancel_member(txn, job);
     }
     if (txn->unsettled == 0 && !txn->concluding) {
-        list_for_each(job, &txn->jobs, struct job, txn_link) job_set_cancelled(job);
+        list_for_each(job, &txn->jobs, struct job, txn_link)
+            job_set_cancelled(job);
         txn_conclude_all(txn);
     }
     job_txn_unref(txn);
 }
 
 /* All have settled with success. */
-static void txn_all_succeeded(struct job_txn *txn) {
+static void txn_all_succeeded(struct job_txn *txn)
+{
     bool automatic = true;
 
     list_for_each(job, &txn->jobs, struct job, txn_link) {
@@ -124,13 +135,14 @@ static void txn_all_succeeded(struct job_txn *txn) {
         if (job->auto_finalize)
             continue;
         automatic = false;
-        job_notify(job, &(struct job_event){.kind = JOB_EVENT_PENDING, .job = job});
+        job_notify(job, &(struct job_event){ .kind = JOB_EVENT_PENDING, .job = job });
     }
     if (automatic)
         job_txn_finalize(txn);
 }
 
-void job_txn_settled(struct job *job) {
+void job_txn_settled(struct job *job)
+{
     struct job_txn *txn = job->txn;
 
     check(job->settled && txn->unsettled > 0);
@@ -147,7 +159,8 @@ void job_txn_settled(struct job *job) {
         txn_all_succeeded(txn);
 }
 
-void job_txn_cancel(struct job *job) {
+void job_txn_cancel(struct job *job)
+{
     check(!job->started || job->settled);
     if (!job->settled) {
         job->settled = true;
@@ -158,7 +171,8 @@ void job_txn_cancel(struct job *job) {
     txn_abort(job->txn);
 }
 
-void job_txn_finalize(struct job_txn *txn) {
+void job_txn_finalize(struct job_txn *txn)
+{
     list_for_each(job, &txn->jobs, struct job, txn_link) {
         struct err *err = job->driver->prepare ? job->driver->prepare(job) : NULL;
 
