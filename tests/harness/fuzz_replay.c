@@ -51,7 +51,7 @@ static size_t rng_below(struct rng *rng, size_t limit)
     return limit ? (size_t)(rng_next(rng) % limit) : 0;
 }
 
-/* Async-signal-safe: says what ran and keeps the input. */
+/* Says what ran and keeps the input, where Bazel collects it into the test's outputs.zip. */
 static void report(void)
 {
     const char *folder = getenv("TEST_UNDECLARED_OUTPUTS_DIR");
@@ -61,9 +61,9 @@ static void report(void)
     snprintf(path, sizeof(path), "%s/fuzz-finding", folder ? folder : "/tmp");
     fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     if (fd < 0 || write(fd, running.data, running.size) < 0)
-        path[0] = '\0';
-    dprintf(STDERR_FILENO, "\nfuzz: found by %s; %zu bytes of input kept in '%s'\n", running.what,
-            running.size, path);
+        dprintf(STDERR_FILENO, "\nfuzz: cannot keep the input in '%s'\n", path);
+    dprintf(STDERR_FILENO, "\nfuzz: found by %s; its %zu bytes are fuzz-finding in %s\n",
+            running.what, running.size, folder ? "test.outputs/outputs.zip" : "/tmp");
 }
 
 static void crashed(int signum)
@@ -78,7 +78,7 @@ extern void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__
 
 static void watch_for_crashes(void)
 {
-    static const int signals[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    static const int signals[] = { SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP };
 
     if (__sanitizer_set_death_callback) {
         __sanitizer_set_death_callback(report);
@@ -114,7 +114,7 @@ static bool seed_read(struct seed *seed, const char *path)
         fprintf(stderr, "fuzz: cannot open '%s': %s\n", path, strerror(errno));
         return false;
     }
-    *seed = (struct seed){.path = path, .data = malloc(room)};
+    *seed = (struct seed){ .path = path, .data = malloc(room) };
     while (seed->data && (got = fread(seed->data + seed->size, 1, room - seed->size, file)) > 0) {
         seed->size += got;
         if (seed->size == room)
@@ -134,18 +134,15 @@ static size_t widen(uint8_t *data, size_t size, size_t at, size_t len)
 /* One random edit of data[0..size); there is room for GROWTH_MAX more bytes. Returns the new size. */
 static size_t edit(struct rng *rng, uint8_t *data, size_t size, const struct seed *other)
 {
-    static const uint64_t edges[] = {0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff,
-                                     0x80000000, 0xffffffff, INT64_MAX, 1ull << 63, UINT64_MAX};
+    static const uint64_t edges[] = { 0,          1,         0x7f,       0x80,       0xff,
+                                      0x7fff,     0x8000,    0xffff,     0x7fffffff, 0x80000000,
+                                      0xffffffff, INT64_MAX, 1ull << 63, UINT64_MAX };
     size_t at = rng_below(rng, size), len = 1 + rng_below(rng, GROWTH_MAX);
     uint64_t value = edges[rng_below(rng, sizeof(edges) / sizeof(edges[0]))];
 
     switch (size ? rng_below(rng, 8) : 4) {
-    case 0:
-        data[at] ^= (uint8_t)(1u << rng_below(rng, 8));
-        return size;
-    case 1:
-        data[at] = (uint8_t)rng_next(rng);
-        return size;
+    case 0: data[at] ^= (uint8_t)(1u << rng_below(rng, 8)); return size;
+    case 1: data[at] = (uint8_t)rng_next(rng); return size;
     case 2: /* An edge value of 1, 2, 4 or 8 bytes, in either byte order. */
         len = (size_t)1 << rng_below(rng, 4);
         if (rng_below(rng, 2))
@@ -161,10 +158,8 @@ static size_t edit(struct rng *rng, uint8_t *data, size_t size, const struct see
         for (size_t i = 0; i < len; i++)
             data[at + i] = (uint8_t)rng_next(rng);
         return size;
-    case 5: /* Repeat a piece. */
-        return widen(data, size, at, len < size - at ? len : size - at);
-    case 6: /* Truncate. */
-        return at;
+    case 5: /* Repeat a piece. */ return widen(data, size, at, len < size - at ? len : size - at);
+    case 6: /* Truncate. */ return at;
     default: /* Overwrite with a piece of another seed. */
         len = len < size - at ? len : size - at;
         len = len < other->size ? len : other->size;
@@ -176,7 +171,7 @@ static size_t edit(struct rng *rng, uint8_t *data, size_t size, const struct see
 static void run_mutation(const struct seed *seeds, size_t count, unsigned number)
 {
     static uint8_t data[INPUT_MAX + 8 * GROWTH_MAX];
-    struct rng rng = {number};
+    struct rng rng = { number };
     const struct seed *seed = &seeds[rng_below(&rng, count)];
     size_t size = seed->size < INPUT_MAX ? seed->size : INPUT_MAX;
     size_t edits = 1 + rng_below(&rng, 8);
@@ -197,37 +192,48 @@ static uint64_t now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* Reads the files named in argv into seeds; sets *only to the text of --only. */
+static bool read_args(int argc, char **argv, struct seed *seeds, size_t *count, const char **only)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strncmp(argv[i], "--only=", 7) == 0)
+            *only = argv[i] + 7;
+        else if (!seed_read(&seeds[(*count)++], argv[i]))
+            return false;
+    }
+    if (*count == 0)
+        seeds[(*count)++] = (struct seed){ .path = "(empty)", .data = calloc(1, 1) };
+    return true;
+}
+
+static void run_all(const struct seed *seeds, size_t count)
+{
+    uint64_t start = now_ns();
+    unsigned done = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        snprintf(running.what, sizeof(running.what), "the seed '%s'", seeds[i].path);
+        run(seeds[i].data, seeds[i].size);
+    }
+    while (done < MUTATIONS_MAX && now_ns() - start < MUTATE_NS)
+        run_mutation(seeds, count, done++);
+    printf("fuzz: %zu seeds and %u mutations\n", count, done);
+}
+
 int main(int argc, char **argv)
 {
     struct seed *seeds = calloc((size_t)argc + 1, sizeof(*seeds));
     const char *only = NULL;
-    unsigned done = 0;
     size_t count = 0;
-    uint64_t start;
-    uint8_t none = 0;
+    bool ready = seeds && read_args(argc, argv, seeds, &count, &only);
 
-    if (!seeds)
-        return 1;
-    for (int i = 1; i < argc; i++) {
-        if (strncmp(argv[i], "--only=", 7) == 0)
-            only = argv[i] + 7;
-        else if (!seed_read(&seeds[count++], argv[i]))
-            return 1;
-    }
     watch_for_crashes();
-    for (size_t i = 0; i < count && !only; i++) {
-        snprintf(running.what, sizeof(running.what), "the seed '%s'", seeds[i].path);
-        run(seeds[i].data, seeds[i].size);
-    }
-    if (count == 0)
-        seeds[count++] = (struct seed){.path = "(empty)", .data = &none};
-    if (only) {
+    if (ready && only)
         run_mutation(seeds, count, (unsigned)strtoul(only, NULL, 0));
-        return 0;
-    }
-    start = now_ns();
-    while (done < MUTATIONS_MAX && now_ns() - start < MUTATE_NS)
-        run_mutation(seeds, count, done++);
-    printf("fuzz: %zu seeds and %u mutations\n", count, done);
-    return 0;
+    else if (ready)
+        run_all(seeds, count);
+    for (size_t i = 0; i < count; i++)
+        free(seeds[i].data);
+    free(seeds);
+    return ready ? 0 : 1;
 }

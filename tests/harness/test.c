@@ -109,20 +109,14 @@ void test_note(const char *format, ...)
     va_end(args);
 }
 
-bool test_has_failed(void)
-{
-    return test_gtest_has_failed_();
-}
+bool test_has_failed(void) { return test_gtest_has_failed_(); }
 
 struct test_int test_int_signed_(int64_t value)
 {
-    return (struct test_int){(uint64_t)value, value < 0};
+    return (struct test_int){ (uint64_t)value, value < 0 };
 }
 
-struct test_int test_int_unsigned_(uint64_t value)
-{
-    return (struct test_int){value, false};
-}
+struct test_int test_int_unsigned_(uint64_t value) { return (struct test_int){ value, false }; }
 
 static int order(struct test_int a, struct test_int b)
 {
@@ -145,7 +139,7 @@ static void format_int(struct test_int value, char *text, size_t size)
 bool test_compare_(const char *file, int line, const char *a_text, struct test_int a,
                    const char *b_text, struct test_int b, enum test_relation relation)
 {
-    static const char *const names[] = {"==", "!=", "<", "<=", ">", ">="};
+    static const char *const names[] = { "==", "!=", "<", "<=", ">", ">=" };
     int sign = order(a, b);
     char a_value[64], b_value[64];
     bool held = false;
@@ -237,8 +231,8 @@ static char *read_all(int fd)
     for (;;) {
         char drop[512];
         bool full = used == DEATH_OUTPUT_MAX;
-        ssize_t got = full ? read(fd, drop, sizeof(drop))
-                           : read(fd, text + used, DEATH_OUTPUT_MAX - used);
+        ssize_t got =
+            full ? read(fd, drop, sizeof(drop)) : read(fd, text + used, DEATH_OUTPUT_MAX - used);
 
         if (got < 0 && errno == EINTR)
             continue;
@@ -282,7 +276,7 @@ bool test_death_child_(const char *file, int line, const char *stmt, const char 
     if (pipe(ends) < 0 || (pid = fork()) < 0)
         test_required_(file, line, "cannot start a death test: %s", strerror(errno));
     if (pid == 0) {
-        const struct rlimit no_core = {0, 0};
+        const struct rlimit no_core = { 0, 0 };
 
         setrlimit(RLIMIT_CORE, &no_core);
         dup2(ends[1], STDERR_FILENO);
@@ -301,10 +295,7 @@ bool test_death_child_(const char *file, int line, const char *stmt, const char 
     return false;
 }
 
-void test_death_survived_(void)
-{
-    _exit(0);
-}
+void test_death_survived_(void) { _exit(0); }
 
 const char *test_tmpdir(void)
 {

@@ -24,9 +24,12 @@
 
 /* The table. Exactly one in a program. */
 #define TEST_LIST(...)                                                                             \
-    static const struct test_case test_cases_[] = {__VA_ARGS__, {0}};                              \
-    const struct test_table test_table = {__FILE__, test_cases_}
-#define TEST(name) {#name, name}
+    static const struct test_case test_cases_[] = { __VA_ARGS__, { 0 } };                          \
+    const struct test_table test_table = { __FILE__, test_cases_ }
+#define TEST(name)                                                                                 \
+    {                                                                                              \
+#name, name                                                                                \
+    }
 
 #define EXPECT(x) ((x) ? (void)0 : test_failed_(__FILE__, __LINE__, "expected: %s", #x))
 #define REQUIRE(x) ((x) ? (void)0 : test_required_(__FILE__, __LINE__, "required: %s", #x))

@@ -35,8 +35,11 @@ struct test_int test_int_unsigned_(uint64_t value);
 
 /* Adding 0 promotes bit-fields, bool and narrow types, so that the three wide unsigned types are all there is to tell. */
 #define TEST_INT_(x)                                                                               \
-    _Generic((x) + 0, unsigned: test_int_unsigned_, unsigned long: test_int_unsigned_,             \
-             unsigned long long: test_int_unsigned_, default: test_int_signed_)(x)
+    _Generic((x) + 0, unsigned                                                                     \
+             : test_int_unsigned_, unsigned long                                                   \
+             : test_int_unsigned_, unsigned long long                                              \
+             : test_int_unsigned_, default                                                         \
+             : test_int_signed_)(x)
 
 #define TEST_COMPARE_(a, b, relation)                                                              \
     test_compare_(__FILE__, __LINE__, #a, TEST_INT_(a), #b, TEST_INT_(b), relation)

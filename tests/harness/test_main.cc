@@ -48,15 +48,9 @@ void test_gtest_fail_(const char *file, int line, const char *text)
     ADD_FAILURE_AT(file, line) << text;
 }
 
-void test_gtest_skip_(const char *text)
-{
-    GTEST_SKIP() << text;
-}
+void test_gtest_skip_(const char *text) { GTEST_SKIP() << text; }
 
-bool test_gtest_has_failed_(void)
-{
-    return ::testing::Test::HasFailure();
-}
+bool test_gtest_has_failed_(void) { return ::testing::Test::HasFailure(); }
 
 int main(int argc, char **argv)
 {

@@ -33,7 +33,7 @@ struct flags {
 
 static void compares_integers_of_any_type(void)
 {
-    const struct flags flags = {5, true};
+    const struct flags flags = { 5, true };
     const uint8_t narrow = 200;
     const enum colour colour = GREEN;
 
@@ -78,7 +78,7 @@ static void compares_strings(void)
 
 static void compares_memory(void)
 {
-    const uint8_t a[4] = {1, 2, 3, 4}, b[4] = {1, 2, 3, 5};
+    const uint8_t a[4] = { 1, 2, 3, 4 }, b[4] = { 1, 2, 3, 5 };
 
     EXPECT_MEM(a, b, 3);
     EXPECT_FAILS(EXPECT_MEM(a, b, 4));
@@ -87,7 +87,12 @@ static void compares_memory(void)
 static void sees_a_death_and_its_text(void)
 {
     EXPECT_DEATH(abort(), "");
-    EXPECT_DEATH({ fprintf(stderr, "no space left\n"); exit(3); }, "no (space|time) left");
+    EXPECT_DEATH(
+        {
+            fprintf(stderr, "no space left\n");
+            exit(3);
+        },
+        "no (space|time) left");
 }
 
 static void reports_a_survivor(void)
@@ -96,10 +101,7 @@ static void reports_a_survivor(void)
     EXPECT_FAILS(EXPECT_DEATH(abort(), "some text"));
 }
 
-static void skip_deep(const char *reason)
-{
-    TEST_SKIP("%s", reason);
-}
+static void skip_deep(const char *reason) { TEST_SKIP("%s", reason); }
 
 static void skips_from_any_depth(void)
 {
