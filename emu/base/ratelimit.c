@@ -1,0 +1,55 @@
+#include "emu/base/ratelimit.h"
+
+#include <string.h>
+
+#include "emu/base/nstime.h"
+
+void ratelimit_init(struct ratelimit *rl) { memset(rl, 0, sizeof(*rl)); }
+
+void ratelimit_set_speed(struct ratelimit *rl, uint64_t speed, int64_t slice_ns)
+{
+    unsigned __int128 quota = (unsigned __int128)speed * (uint64_t)slice_ns / NS_PER_SEC;
+
+    rl->speed = speed;
+    rl->slice_ns = slice_ns;
+    rl->quota = speed == 0 ? 0 : quota < 1 ? 1 : (uint64_t)quota;
+}
+
+/* How long what was sent takes at this speed, measured from the start of the slice. */
+static int64_t stretched_end(const struct ratelimit *rl)
+{
+    unsigned __int128 ns = (unsigned __int128)rl->sent * (uint64_t)rl->slice_ns / rl->quota;
+
+    return ns > INT64_MAX / 2 ? INT64_MAX / 2 : rl->slice_start_ns + (int64_t)ns;
+}
+
+void ratelimit_account(struct ratelimit *rl, uint64_t bytes, int64_t now_ns)
+{
+    if (!rl->speed)
+        return;
+    if (rl->slice_end_ns <= now_ns) {
+        rl->slice_start_ns = now_ns;
+        rl->slice_end_ns = now_ns + rl->slice_ns;
+        rl->sent = 0;
+    }
+    rl->sent += bytes;
+    if (rl->sent >= rl->quota) {
+        int64_t end = stretched_end(rl);
+
+        if (end > rl->slice_end_ns)
+            rl->slice_end_ns = end;
+    }
+}
+
+int64_t ratelimit_wait_ns(const struct ratelimit *rl, int64_t now_ns)
+{
+    if (!rl->speed || now_ns >= rl->slice_end_ns || rl->sent < rl->quota)
+        return 0;
+    return rl->slice_end_ns - now_ns;
+}
+
+int64_t ratelimit_delay_ns(struct ratelimit *rl, uint64_t bytes, int64_t now_ns)
+{
+    ratelimit_account(rl, bytes, now_ns);
+    return ratelimit_wait_ns(rl, now_ns);
+}
