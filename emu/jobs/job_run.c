@@ -36,8 +36,8 @@ static void job_unpause(struct job *job)
 static void job_settle(struct job *job)
 {
     check(!job_is_busy(job) && !job->settled);
-    job->settled = true;
     job_unpause(job);
+    job->settled = true;
     timer_disarm(&job->grace_timer);
     timer_disarm(&job->pace_timer);
     reactor_undefer(&job->step_task);

@@ -104,8 +104,11 @@ static void txn_cancel_member(struct job_txn *txn, struct job *job)
         job_start_cancel(job);
         return;
     }
+    /* Never started: it must not be any more. */
     job->settled = true;
     txn->unsettled--;
+    job_set_cancelled(job);
+    job_enter(job, JOB_ABORTING);
 }
 
 /* Something failed: members that still work are cancelled; the last to settle ends the walk. */
