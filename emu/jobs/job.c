@@ -156,6 +156,17 @@ void job_drop(struct job *job)
     jobs_check_idle(jobs);
 }
 
+void job_discard(struct job *job)
+{
+    check(job->status == JOB_CREATED && !job->error);
+    job->error = err_new("Job was not started");
+    if (job->driver->abort)
+        job->driver->abort(job);
+    if (job->driver->clean)
+        job->driver->clean(job);
+    job_drop(job);
+}
+
 void job_conclude(struct job *job)
 {
     struct jobs *jobs = job->jobs;

@@ -185,6 +185,8 @@ struct err *job_new(struct jobs *jobs, const struct job_driver *driver, size_t s
                     const struct job_options *options, struct job **out) MUST_USE;
 /* Takes a job back that could not be set up: CREATED to NULL, and frees it. */
 void job_drop(struct job *job);
+/* The same for a job that was set up wholly: undoes that first (abort, clean). */
+void job_discard(struct job *job);
 /* Starts it; the first step comes from the loop. */
 void job_start(struct job *job);
 

@@ -1,0 +1,18 @@
+#ifndef EMU_QMP_HANDLERS_BLOCK_JOBS_H
+#define EMU_QMP_HANDLERS_BLOCK_JOBS_H
+
+/* The commands for block jobs: launching them, and the block-job- verbs. */
+
+#include "emu/jobs/block/block_job.h"
+#include "emu/qmp/schema/qapi_block_core.h" // Generated.
+#include "emu/qmp/spec.h"
+
+struct world;
+
+extern const struct qmp_command_set block_job_commands;
+
+/* Makes the job of a blockdev-backup, CREATED; txn may be NULL. For transactions, too. */
+struct err *backup_from_args(struct world *world, const struct qapi_blockdev_backup *args,
+                             struct job_txn *txn, struct block_job **out) MUST_USE;
+
+#endif
