@@ -10,25 +10,27 @@
 #include "emu/storage/node.h"
 
 struct bitmap {
-    struct list link;       /* In node->bitmaps. */
+    struct list link; /* In node->bitmaps. */
     struct node *node;
-    char *name;             /* Owned; NULL for a job's. */
-    struct hbitmap *map;    /* Owned. */
-    bool enabled;           /* Records writes. */
+    char *name;          /* Owned; NULL for a job's. */
+    struct hbitmap *map; /* Owned. */
+    bool enabled;        /* Records writes. */
     bool persistent, inconsistent, read_only;
-    bool busy;              /* A job or export uses it: changes are refused. */
+    bool busy;                /* A job or export uses it: changes are refused. */
     struct bitmap *successor; /* While a backup uses it: takes the writes. Owned. */
-    void (*changed)(struct bitmap *bitmap, uint64_t offset, uint64_t len); /* A job's wake-up; may be NULL. */
+    void (*changed)(struct bitmap *bitmap, uint64_t offset,
+                    uint64_t len); /* A job's wake-up; may be NULL. */
     void *owner;
 };
 
 /* Texts of errors are the reference's ("Bitmap already exists: b0", ...). name NULL: a job's own. granularity 0: default. */
-struct err *bitmap_add(struct node *node, const char *name, uint32_t granularity, bool persistent, bool disabled,
-                       struct bitmap **out) MUST_USE;
+struct err *bitmap_add(struct node *node, const char *name, uint32_t granularity, bool persistent,
+                       bool disabled, struct bitmap **out) MUST_USE;
 void bitmap_free(struct bitmap *bitmap);
 struct bitmap *bitmap_find(struct node *node, const char *name);
 /* Finds node and bitmap by name for commands: "Dirty bitmap 'x' not found". */
-struct err *bitmap_lookup(struct graph *graph, const char *node_name, const char *name, struct bitmap **out) MUST_USE;
+struct err *bitmap_lookup(struct graph *graph, const char *node_name, const char *name,
+                          struct bitmap **out) MUST_USE;
 enum bitmap_use { BITMAP_USE_READ, BITMAP_USE_CHANGE, BITMAP_USE_REMOVE };
 /* Refuses busy, read-only, inconsistent bitmaps with the reference's texts. */
 struct err *bitmap_check(const struct bitmap *bitmap, enum bitmap_use use) MUST_USE;

@@ -16,25 +16,26 @@
 struct copy;
 struct copy_range {
     uint64_t offset, len;
-    int result;         /* 0 or -errno. */
-    bool read_failed;   /* With result < 0: the source failed, not the target. */
-    bool zeroed;        /* The target was zeroed, no data moved. */
-    uint64_t cookie;    /* The owner's. */
+    int result;       /* 0 or -errno. */
+    bool read_failed; /* With result < 0: the source failed, not the target. */
+    bool zeroed;      /* The target was zeroed, no data moved. */
+    uint64_t cookie;  /* The owner's. */
 };
 struct copy_options {
     struct edge *source, *target; /* Borrowed. */
-    uint64_t chunk_bytes;         /* Largest single range; power of two. */
+    uint64_t chunk_bytes;         /* Most for one read; power of two. */
     uint64_t max_bytes;           /* Of buffers in flight. */
     unsigned max_inflight;
-    bool use_status;              /* Ask block status first and treat zero extents as zeroes. */
-    bool detect_zeroes;           /* Look at data read. */
-    uint64_t zero_granularity;    /* With detect_zeroes: runs of at least this many zero bytes inside a range
+    bool use_status;    /* Ask block status first and treat zero extents as zeroes. */
+    bool detect_zeroes; /* Look at data read. */
+    uint64_t
+        zero_granularity; /* With detect_zeroes: runs of at least this many zero bytes inside a range
                                    * read are written as zeroes; 0: only whole ranges. */
-    bool salvage;                 /* What cannot be read counts as zeroes. */
-    bool target_is_zero;          /* Zero ranges need no write. */
-    bool unmap;                   /* Zero with MAY_UNMAP. */
-    bool top_only;                /* Skip what the source's own layer does not hold. */
-    uint32_t write_flags;         /* REQ_COMPRESSED, ... */
+    bool salvage;         /* What cannot be read counts as zeroes. */
+    bool target_is_zero;  /* Zero ranges need no write. */
+    bool unmap;           /* Zero with MAY_UNMAP. */
+    bool top_only;        /* Skip what the source's own layer does not hold. */
+    uint32_t write_flags; /* REQ_COMPRESSED, ... */
     void (*range_done)(struct copy *copy, const struct copy_range *range);
     void *owner;
 };
@@ -44,7 +45,10 @@ void *copy_owner(struct copy *copy);
 void copy_free(struct copy *copy);
 void copy_abandon(struct copy *copy);
 bool copy_has_room(const struct copy *copy);
-/* Needs room; len <= chunk_bytes. */
+/*
+ * Needs room. len may be larger than chunk_bytes, 1 GiB and more: it is cut inside, zero and unallocated extents are one
+ * piece each, and range_done comes once.
+ */
 void copy_start(struct copy *copy, uint64_t offset, uint64_t len, uint64_t cookie);
 unsigned copy_inflight(const struct copy *copy);
 

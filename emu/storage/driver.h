@@ -28,7 +28,8 @@ struct image_facts {
 void image_facts_fini(struct image_facts *facts);
 
 struct check_result {
-    uint64_t image_end_offset, total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
+    uint64_t image_end_offset, total_clusters, allocated_clusters, fragmented_clusters,
+        compressed_clusters;
     uint64_t check_errors, corruptions, leaks, corruptions_fixed, leaks_fixed;
     char *report; /* Lines for people, one finding each; owned. */
 };
@@ -40,38 +41,50 @@ struct driver {
     const char *name;
     bool is_format, is_filter, is_protocol;
     bool supports_backing;
-    bool has_variable_size;       /* The size is asked anew when the file may have changed. */
+    bool has_variable_size; /* The size is asked anew when the file may have changed. */
+    bool can_grow;          /* Writes past the end are passed to submit and grow the node. */
     size_t state_size;
-    size_t req_size;              /* Memory per request in flight (req->ctx); it embeds the child requests. */
+    size_t req_size; /* Memory per request in flight (req->ctx); it embeds the child requests. */
     const struct driver_child *children; /* Ends with name NULL; opened by the core before open. */
 
     /* Opens: options (marks what it reads), children are attached. Sets size, limits, supported flags. Then calls done. */
-    void (*open)(struct node *node, struct opts *opts, unsigned flags, driver_done_fn *done, void *arg);
+    void (*open)(struct node *node, struct opts *opts, unsigned flags, driver_done_fn *done,
+                 void *arg);
     /* Closes: no request is in flight; writes back what is needed, then calls done (errors are logged, the node goes away). */
     void (*close)(struct node *node, driver_done_fn *done, void *arg);
     /*
-     * Starts a request: aligned to limits, within [0, size) (for reads and writes), not longer than max_transfer. Finishes
+     * Starts a request: aligned to limits, not longer than max_transfer, within [0, size) or, for reads and writes, the
+     * alignment block that holds the last byte (a driver with can_grow gets writes past the end, too). Finishes
      * by req_complete(req, result), which may be called from within submit. ZERO/DISCARD/FLUSH/STATUS may be
      * answered -ENOTSUP: the core then falls back (bounce zeroes, ignore, flush the children, "all data").
+     * req->ctx is not zeroed: the first use sees zeroes, later ones what was left in it. STATUS: fill req->status; with
+     * neither DATA nor ZERO the extent is unallocated; the core adds ALLOCATED, EOF and the backing chain.
      */
     void (*submit)(struct node *node, struct req *req);
     /* Permissions the driver needs on a child, given what its parents take and share; NULL: the defaults by role. */
     void (*child_perm)(struct node *node, const struct edge *child, uint32_t perm, uint32_t shared,
                        uint32_t *child_perm, uint32_t *child_shared);
     /* ---- Optional ---- */
-    void (*truncate)(struct node *node, uint64_t size, bool exact, enum prealloc prealloc, driver_done_fn *done, void *arg);
-    void (*fence)(struct node *node);                   /* See node_fence(). */
+    void (*truncate)(struct node *node, uint64_t size, bool exact, enum prealloc prealloc,
+                     driver_done_fn *done, void *arg);
+    void (*fence)(struct node *node); /* See node_fence(). */
+    /* A child has a new size. NULL: filters follow it, others ignore it. */
+    void (*child_resized)(struct node *node, struct edge *child);
     /* Fills facts; may start I/O. */
     void (*facts)(struct node *node, struct image_facts *facts, driver_done_fn *done, void *arg);
-    void (*check)(struct node *node, unsigned fix, struct check_result *result, driver_done_fn *done, void *arg);
+    void (*check)(struct node *node, unsigned fix, struct check_result *result,
+                  driver_done_fn *done, void *arg);
     /* Rewrites the backing reference in the image header; names may be NULL. */
-    void (*set_backing)(struct node *node, const char *name, const char *format, driver_done_fn *done, void *arg);
+    void (*set_backing)(struct node *node, const char *name, const char *format,
+                        driver_done_fn *done, void *arg);
     /* Permission change is about to take effect (file locks). Asynchronous: done with an error refuses. */
-    void (*prepare_perm)(struct node *node, uint32_t perm, uint32_t shared, driver_done_fn *done, void *arg);
+    void (*prepare_perm)(struct node *node, uint32_t perm, uint32_t shared, driver_done_fn *done,
+                         void *arg);
     /* Score 0..100 that the first bytes of a file (at least 2048, zero-padded) are this format. */
     int (*probe)(const uint8_t *buf, size_t len, const char *filename);
     /* blockdev-create: options are the canonical BlockdevCreateOptions of this driver. */
-    void (*create)(struct graph *graph, const struct json *options, driver_done_fn *done, void *arg);
+    void (*create)(struct graph *graph, const struct json *options, driver_done_fn *done,
+                   void *arg);
     /*
      * emu-img create: size, filename and -o options in the tool's spelling; the generic code turns them into create
      * options. A table for help and checking: ends with name NULL.
@@ -93,14 +106,19 @@ void req_complete(struct req *req, int result);
  * Fills child as part of parent (offset and length within the child, data a slice of the parent's at data_skip) and
  * submits it on edge. Of flags, only those given pass on.
  */
-void req_submit_part(struct req *child, struct edge *edge, enum req_kind kind, uint32_t flags, uint64_t offset,
-                     uint64_t len, struct iov_view data, req_done_fn *done);
+void req_submit_part(struct req *child, struct edge *edge, enum req_kind kind, uint32_t flags,
+                     uint64_t offset, uint64_t len, struct iov_view data, req_done_fn *done);
 
 /* Looks a driver up by name; NULL when unknown. */
 const struct driver *driver_find(const struct graph *graph, const char *name);
 
+/* The driver that claims a first block (at least 512 bytes) most strongly; raw when none does. */
+const struct driver *probe_bytes(const struct graph *graph, const uint8_t *buf, size_t len,
+                                 const char *filename);
+
 /* emu/storage/drivers/table.c */
 extern const struct driver *const all_drivers[]; /* NULL-terminated. */
-extern const struct driver driver_file, driver_raw, driver_null_co, driver_null_aio, driver_qcow2, driver_nbd;
+extern const struct driver driver_file, driver_raw, driver_null_co, driver_null_aio, driver_qcow2,
+    driver_nbd;
 
 #endif

@@ -11,12 +11,15 @@
  *
  * A requester that must go on without waiting (cancel with a dead peer) keeps the request object alive
  * on its own until done, and ignores it then; nodes keep themselves alive while requests are in flight.
+ *
+ * A range that does not lie within the node fails with -EIO when the requester is no node. Nodes may read
+ * past the end of a child (zeroes) and, with PERM_RESIZE, write past it where the child can grow (else -ENOSPC).
+ * Zeroed memory is an idle request.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "emu/base/extent.h"
 #include "emu/base/iov.h"
 #include "emu/base/list.h"
 #include "emu/reactor/reactor.h"
@@ -39,7 +42,8 @@ enum req_flags {
     REQ_FUA = 1 << 0,         /* Stable when complete. */
     REQ_MAY_UNMAP = 1 << 1,   /* ZERO: may deallocate. */
     REQ_NO_FALLBACK = 1 << 2, /* ZERO: -ENOTSUP rather than writing zeroes slowly. */
-    REQ_UNCHANGED = 1 << 3,   /* WRITE: the guest-visible data does not change (copy-on-read, commit). */
+    REQ_UNCHANGED =
+        1 << 3, /* WRITE: the guest-visible data does not change (copy-on-read, commit). */
     REQ_SERIALISING = 1 << 4, /* Waits for overlapping requests and makes later ones wait. */
     REQ_COMPRESSED = 1 << 5,  /* WRITE: store compressed (whole clusters). */
     REQ_PREFETCH = 1 << 6,    /* READ with no buffer: only bring the data up (copy-on-read). */
@@ -55,7 +59,7 @@ enum req_status_flags {
     STATUS_ALLOCATED = 1 << 3,    /* This layer decides the content (not the backing file). */
     STATUS_EOF = 1 << 4,          /* The extent ends at the end of the node. */
     STATUS_COMPRESSED = 1 << 5,
-    STATUS_RECURSE = 1 << 6,      /* (driver to core) ask the child at host_offset whether it is zero. */
+    STATUS_RECURSE = 1 << 6, /* (driver to core) ask the child at host_offset whether it is zero. */
 };
 
 /* Answer to REQ_STATUS: the extent [offset, offset + len), 0 < len <= the length asked. */
@@ -71,23 +75,24 @@ typedef void req_done_fn(struct req *req);
 
 struct req {
     enum req_kind kind;
-    uint32_t flags;        /* enum req_flags */
-    uint64_t offset;       /* Bytes. */
-    uint64_t len;          /* Bytes. Not 0 except for FLUSH. */
-    struct iov_view data;  /* READ, WRITE: at least len bytes. */
+    uint32_t flags;       /* enum req_flags */
+    uint64_t offset;      /* Bytes. */
+    uint64_t len;         /* Bytes. Not 0 except for FLUSH. */
+    struct iov_view data; /* READ, WRITE: at least len bytes. */
     req_done_fn *done;
-    int result;            /* In done: 0 or -errno. */
+    int result; /* In done: 0 or -errno. */
     struct req_status status;
     /* ---- Private to the storage core. ---- */
-    struct list link;
-    struct node *node;     /* Pinned while in flight. */
+    struct list link;  /* In the node's list of requests in flight, or of held ones. */
+    struct node *node; /* Pinned while in flight. */
     struct edge *edge;
-    void *ctx;             /* The driver's per-request memory (driver->req_size). */
-    struct extent range;
-    struct list waiters;
+    void *ctx; /* The driver's per-request memory (driver->req_size). */
+    uint64_t range_offset,
+        range_len;         /* What it occupies: the range rounded out to the alignment. */
+    struct list waiters;   /* Requests that wait for this one to end ... */
+    struct list wait_link; /* ... by this link. */
     void *core;
-    int64_t start_ns;
-    uint32_t core_state;
+    uint32_t core_state; /* 0: idle. */
     struct task task;
 };
 

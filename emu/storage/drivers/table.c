@@ -1,0 +1,6 @@
+/* The block drivers of the program. */
+#include "emu/storage/driver.h"
+
+const struct driver *const all_drivers[] = {
+    &driver_file, &driver_raw, &driver_qcow2, &driver_nbd, &driver_null_co, &driver_null_aio, NULL,
+};
