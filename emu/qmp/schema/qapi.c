@@ -7,7 +7,7 @@
 #include "emu/base/check.h"
 
 #define BUILTIN(c, wire, k, type)                                                                  \
-    const struct qapi_type qapi_type_##c = {.name = wire, .kind = k, .size = sizeof(type)}
+    const struct qapi_type qapi_type_##c = { .name = wire, .kind = k, .size = sizeof(type) }
 BUILTIN(str, "str", QAPI_STR, char *);
 BUILTIN(int, "int", QAPI_INT, int64_t);
 BUILTIN(number, "number", QAPI_NUMBER, double);
@@ -26,13 +26,13 @@ BUILTIN(uint64, "uint64", QAPI_UINT, uint64_t);
 #undef BUILTIN
 
 /* Arguments of a command that has none, results of one that returns nothing. */
-const struct qapi_type qapi_type_empty = {.name = "q_empty", .kind = QAPI_OBJECT, .size = 0};
+const struct qapi_type qapi_type_empty = { .name = "q_empty", .kind = QAPI_OBJECT, .size = 0 };
 
 #define BUILTIN_LIST(c)                                                                            \
-    const struct qapi_type qapi_type_##c##_list = {.name = #c "List",                              \
-                                                   .kind = QAPI_LIST,                              \
-                                                   .size = sizeof(struct qapi_##c##_list),         \
-                                                   .element = &qapi_type_##c}
+    const struct qapi_type qapi_type_##c##_list = { .name = #c "List",                             \
+                                                    .kind = QAPI_LIST,                             \
+                                                    .size = sizeof(struct qapi_##c##_list),        \
+                                                    .element = &qapi_type_##c }
 BUILTIN_LIST(str);
 BUILTIN_LIST(int);
 BUILTIN_LIST(uint64);

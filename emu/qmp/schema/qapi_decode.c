@@ -47,7 +47,7 @@ static void add_path(struct str *path, const struct place *at)
 /* The full path goes between the texts, after a quote. */
 static struct err *path_err(const struct place *at, const char *before, const char *after)
 {
-    CLEANUP(str_fini) struct str path = {0};
+    CLEANUP(str_fini) struct str path = { 0 };
 
     add_path(&path, at);
     return err_new("%s'%s%s", before, str_cstr(&path), after);
@@ -55,7 +55,7 @@ static struct err *path_err(const struct place *at, const char *before, const ch
 
 static struct err *type_err(const struct place *at, const char *expected)
 {
-    CLEANUP(str_fini) struct str after = {0};
+    CLEANUP(str_fini) struct str after = { 0 };
 
     str_addf(&after, "', expected: %s", expected);
     return path_err(at, "Invalid parameter type for ", str_cstr(&after));
@@ -63,7 +63,7 @@ static struct err *type_err(const struct place *at, const char *expected)
 
 static struct err *expects_err(const struct place *at, const char *expected)
 {
-    CLEANUP(str_fini) struct str after = {0};
+    CLEANUP(str_fini) struct str after = { 0 };
 
     str_addf(&after, "' expects %s", expected);
     return path_err(at, "Parameter ", str_cstr(&after));
@@ -245,7 +245,7 @@ static struct err *decode_members(const struct qapi_type *type, const struct jso
     for (uint32_t i = 0; i < type->count; i++) {
         const struct qapi_member *m = &type->members[i];
         const struct json *value = json_object_get(in, m->name);
-        struct place place = {.up = at, .name = m->name, .input = at->input};
+        struct place place = { .up = at, .name = m->name, .input = at->input };
 
         if (!value) {
             if (m->presence == QAPI_REQUIRED)
@@ -286,7 +286,7 @@ static struct err *decode_object(const struct qapi_type *type, const struct json
     if (seen == json_object_size(in))
         return NULL;
     json_object_for_each(in, i, key, value) {
-        struct place place = {.up = at, .name = key, .input = at->input};
+        struct place place = { .up = at, .name = key, .input = at->input };
 
         if (!is_member(type, key) && !is_member(branch, key))
             return path_err(&place, "Parameter ", "' is unexpected");
@@ -345,7 +345,7 @@ static struct err *decode_list(const struct qapi_type *type, const struct json *
     if (!out->items)
         return err_new_errno(ENOMEM, "Cannot decode '%s'", type->name);
     for (size_t i = 0; i < n; i++) {
-        struct place place = {.up = at, .index = i, .input = at->input};
+        struct place place = { .up = at, .index = i, .input = at->input };
 
         out->len = i + 1;
         TRY(decode_value(element, json_array_get(in, i), &place, out->items + i * element->size));
@@ -376,7 +376,7 @@ static struct err *decode_value(const struct qapi_type *type, const struct json 
 struct err *qapi_decode(const struct qapi_type *type, const struct json *in, enum qapi_input input,
                         void **out)
 {
-    struct place root = {.input = input};
+    struct place root = { .input = input };
     struct err *err;
 
     *out = NULL;
