@@ -1,0 +1,396 @@
+/*
+ * The commit machine. commit.h tells the phases and why they come in this order.
+ */
+
+#include "emu/storage/drivers/qcow2/commit.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "emu/base/alloc.h"
+#include "emu/base/check.h"
+#include "emu/base/fsm.h"
+#include "emu/base/trace.h"
+#include "emu/storage/drivers/qcow2/qcow2.h"
+
+enum { BUFFER_ALIGN = 4096, TABLE_PIECE = 1 << 20 };
+
+#define S(name) BIT(QCOW2_COMMIT_##name)
+static const uint32_t commit_edges[QCOW2_COMMIT_PHASE_COUNT] = {
+    [QCOW2_COMMIT_IDLE] = S(REF),
+    [QCOW2_COMMIT_REF] = S(BARRIER) | S(IDLE),
+    [QCOW2_COMMIT_BARRIER] = S(REFTABLE) | S(IDLE),
+    [QCOW2_COMMIT_REFTABLE] = S(REFTABLE_FLUSH) | S(IDLE),
+    [QCOW2_COMMIT_REFTABLE_FLUSH] = S(L2) | S(IDLE),
+    [QCOW2_COMMIT_L2] = S(L2_FLUSH) | S(IDLE),
+    [QCOW2_COMMIT_L2_FLUSH] = S(L1) | S(IDLE),
+    [QCOW2_COMMIT_L1] = S(FLUSH) | S(IDLE),
+    [QCOW2_COMMIT_FLUSH] = S(IDLE),
+};
+#undef S
+
+static void commit_step(struct qcow2 *q);
+
+bool qcow2_commit_init(struct qcow2 *q)
+{
+    struct qcow2_commit *c = &q->commit;
+
+    list_init(&c->refs);
+    list_init(&c->l2);
+    list_init(&c->written);
+    list_init(&c->current);
+    list_init(&c->next);
+    for (int i = 0; i < QCOW2_COMMIT_WINDOW; i++)
+        c->io[i].q = q;
+    c->sector = try_alloc_aligned(BUFFER_ALIGN, QCOW2_SECTOR);
+    return c->sector != NULL;
+}
+
+void qcow2_commit_fini(struct qcow2 *q)
+{
+    struct qcow2_commit *c = &q->commit;
+
+    check(c->phase == QCOW2_COMMIT_IDLE);
+    reactor_undefer(&c->task);
+    xfree(c->sector);
+    xfree(c->header_cluster);
+    c->sector = c->header_cluster = NULL;
+}
+
+static bool tables_dirty(const struct qcow2 *q)
+{
+    return q->l1.any_dirty || q->l1.moved || q->reftable.any_dirty || q->reftable.moved;
+}
+
+bool qcow2_commit_needed(struct qcow2 *q)
+{
+    if (q->read_only || q->broken)
+        return false;
+    if (q->commit.phase != QCOW2_COMMIT_IDLE || q->header.dirty)
+        return true;
+    if (q->corrupt)
+        return false;
+    return q->l2_cache.dirty_count || q->ref_cache.dirty_count || tables_dirty(q) ||
+           !vec_empty(&q->limbo.fresh);
+}
+
+/* ---- Submitting ---- */
+
+static void commit_io_done(struct req *req)
+{
+    struct qcow2_commit_io *io = container_of(req, struct qcow2_commit_io, req);
+    struct qcow2_commit *c = &io->q->commit;
+
+    io->busy = false;
+    c->in_flight--;
+    if (req->result && !c->result)
+        c->result = req->result;
+    else if (!req->result && req->kind == REQ_WRITE)
+        qcow2_file_grew(io->q, req->offset + req->len);
+    commit_step(io->q);
+}
+
+static struct qcow2_commit_io *free_io(struct qcow2_commit *c)
+{
+    for (int i = 0; i < QCOW2_COMMIT_WINDOW; i++) {
+        if (!c->io[i].busy)
+            return &c->io[i];
+    }
+    return NULL;
+}
+
+static void submit(struct qcow2 *q, struct qcow2_commit_io *io, enum req_kind kind, uint64_t offset,
+                   uint64_t len, unsigned niov)
+{
+    io->busy = true;
+    q->commit.in_flight++;
+    req_submit_part(&io->req, q->node->file, kind, 0, offset, len, iov_view(io->iov, niov),
+                    commit_io_done);
+}
+
+static void submit_flush(struct qcow2 *q) { submit(q, free_io(&q->commit), REQ_FLUSH, 0, 0, 0); }
+
+/* Blocks that are adjacent on disk go out as one write. */
+static int submit_blocks(struct qcow2 *q, struct list *list, enum qcow2_owner_kind kind)
+{
+    struct qcow2_commit *c = &q->commit;
+    struct qcow2_commit_io *io;
+
+    while (!list_empty(list) && (io = free_io(c))) {
+        uint64_t start = list_first(list, struct qcow2_block, dirty_link)->offset, end = start;
+        unsigned n = 0;
+
+        while (!list_empty(list) && n < QCOW2_COMMIT_RUN) {
+            struct qcow2_block *block = list_first(list, struct qcow2_block, dirty_link);
+
+            if (block->offset != end)
+                break;
+            if (!block->doomed && qcow2_owner_of(&q->owner, end >> q->geo.cluster_bits) != kind)
+                return qcow2_corrupt(
+                    q, "Preventing invalid write on metadata (overlaps with %s)",
+                    qcow2_owner_name(qcow2_owner_of(&q->owner, end >> q->geo.cluster_bits)));
+            list_del(&block->dirty_link);
+            list_add_tail(&c->written, &block->dirty_link);
+            if (block->doomed)
+                break;
+            io->iov[n++] = (struct iovec){ block->captured_data, q->geo.slice_size };
+            end += q->geo.slice_size;
+        }
+        if (n)
+            submit(q, io, REQ_WRITE, start, end - start, n);
+    }
+    return 0;
+}
+
+static void submit_table(struct qcow2 *q, struct qcow2_table_capture *capture)
+{
+    struct qcow2_commit_io *io;
+    uint64_t offset;
+    uint8_t *data;
+    uint32_t len;
+
+    while ((io = free_io(&q->commit)) &&
+           qcow2_table_capture_next(capture, TABLE_PIECE, &offset, &data, &len)) {
+        io->iov[0] = (struct iovec){ data, len };
+        submit(q, io, REQ_WRITE, offset, len, 1);
+    }
+}
+
+static bool table_left(const struct qcow2_table_capture *capture)
+{
+    return capture->next < capture->count;
+}
+
+/* Writes the first sector (O8) with these fields; what is on disk is remembered when that worked. */
+static void submit_sector(struct qcow2 *q, const struct qcow2_header_fields *fields)
+{
+    struct qcow2_commit_io *io = free_io(&q->commit);
+
+    memcpy(q->commit.sector, q->header.sector, QCOW2_SECTOR);
+    qcow2_header_patch(q->commit.sector, q->header.version, fields);
+    io->iov[0] = (struct iovec){ q->commit.sector, QCOW2_SECTOR };
+    submit(q, io, REQ_WRITE, 0, QCOW2_SECTOR, 1);
+}
+
+/* ---- Phases ---- */
+
+static bool have_l2_or_later(const struct qcow2 *q)
+{
+    const struct qcow2_commit *c = &q->commit;
+
+    return !list_empty(&c->l2) || c->l1.count || c->l1.moved || c->header_dirty ||
+           c->reftable.count;
+}
+
+/* Starts the one-off work of a phase; pieces of the writing phases go out in pump(). */
+static void commit_enter(struct qcow2 *q, enum qcow2_commit_phase to)
+{
+    struct qcow2_commit *c = &q->commit;
+
+    fsm_check_edge(commit_edges, c->phase, to);
+    trace(qcow2_commit_phase, "from %d to %d", c->phase, to);
+    c->phase = to;
+    switch (to) {
+    case QCOW2_COMMIT_BARRIER:
+        if (c->need_barrier) {
+            q->unflushed_fill = false;
+            submit_flush(q);
+        }
+        break;
+    case QCOW2_COMMIT_REFTABLE:
+        if (c->reftable.moved) {
+            struct qcow2_header_fields fields = c->on_disk;
+
+            fields.reftable_offset = c->fields.reftable_offset;
+            fields.reftable_clusters = c->fields.reftable_clusters;
+            submit_sector(q, &fields);
+        }
+        break;
+    case QCOW2_COMMIT_REFTABLE_FLUSH:
+        if (c->reftable.count)
+            submit_flush(q);
+        break;
+    case QCOW2_COMMIT_L2_FLUSH:
+        if (c->l1.count || c->l1.moved || c->header_dirty)
+            submit_flush(q);
+        break;
+    case QCOW2_COMMIT_L1:
+        if (c->cluster_captured) {
+            struct qcow2_commit_io *io = free_io(c);
+
+            qcow2_header_patch(c->header_cluster, q->header.version, &c->fields);
+            io->iov[0] = (struct iovec){ c->header_cluster, q->geo.cluster_size };
+            submit(q, io, REQ_WRITE, 0, q->geo.cluster_size, 1);
+        } else if (c->header_dirty || c->l1.moved) {
+            submit_sector(q, &c->fields);
+        }
+        break;
+    case QCOW2_COMMIT_FLUSH: submit_flush(q); break;
+    case QCOW2_COMMIT_IDLE:
+    case QCOW2_COMMIT_REF:
+    case QCOW2_COMMIT_L2: break;
+    case QCOW2_COMMIT_PHASE_COUNT: unreachable();
+    }
+}
+
+/* Sends out more of what the phase writes. Returns whether something is left to send. */
+static bool pump(struct qcow2 *q)
+{
+    struct qcow2_commit *c = &q->commit;
+    int ret = 0;
+
+    switch (c->phase) {
+    case QCOW2_COMMIT_REF:
+        ret = submit_blocks(q, &c->refs, QCOW2_OWNER_REFBLOCK);
+        if (!ret && c->reftable.moved)
+            submit_table(q, &c->reftable);
+        break;
+    case QCOW2_COMMIT_REFTABLE: submit_table(q, &c->reftable); break;
+    case QCOW2_COMMIT_L2:
+        ret = submit_blocks(q, &c->l2, QCOW2_OWNER_L2);
+        if (!ret && c->l1.moved)
+            submit_table(q, &c->l1);
+        break;
+    case QCOW2_COMMIT_L1: submit_table(q, &c->l1); break;
+    default: return false;
+    }
+    if (ret && !c->result)
+        c->result = ret;
+    if (c->result)
+        return false;
+    switch (c->phase) {
+    case QCOW2_COMMIT_REF:
+        return !list_empty(&c->refs) || (c->reftable.moved && table_left(&c->reftable));
+    case QCOW2_COMMIT_L2: return !list_empty(&c->l2) || (c->l1.moved && table_left(&c->l1));
+    case QCOW2_COMMIT_REFTABLE: return table_left(&c->reftable);
+    default: return table_left(&c->l1);
+    }
+}
+
+static void phase_succeeded(struct qcow2 *q)
+{
+    struct qcow2_commit *c = &q->commit;
+
+    if (c->phase == QCOW2_COMMIT_REFTABLE && c->reftable.moved) {
+        memcpy(q->header.sector, c->sector, QCOW2_SECTOR);
+        c->on_disk.reftable_offset = c->fields.reftable_offset;
+        c->on_disk.reftable_clusters = c->fields.reftable_clusters;
+    }
+    if (c->phase == QCOW2_COMMIT_L1 && (c->header_dirty || c->l1.moved)) {
+        memcpy(q->header.sector, c->cluster_captured ? c->header_cluster : c->sector, QCOW2_SECTOR);
+        c->on_disk = c->fields;
+    }
+}
+
+static void capture(struct qcow2 *q)
+{
+    struct qcow2_commit *c = &q->commit;
+    uint32_t refs = 0;
+
+    c->result = 0;
+    c->kicked = false;
+    c->fields = q->header.fields;
+    c->header_dirty = q->header.dirty;
+    q->header.dirty = false;
+    c->cluster_captured = !q->corrupt && c->header_cluster;
+    c->need_barrier = false;
+    list_splice_tail(&c->current, &c->next);
+    if (q->corrupt) {
+        /* Only the corrupt bit: nothing else in memory is to be trusted. */
+        c->fields = c->on_disk;
+        c->fields.incompatible |= QCOW2_INCOMPAT_CORRUPT;
+        return;
+    }
+    if (!qcow2_table_capture(&q->reftable, &c->reftable) || !qcow2_table_capture(&q->l1, &c->l1)) {
+        c->result = -ENOMEM;
+        return;
+    }
+    refs = qcow2_cache_capture(&q->ref_cache, &c->refs);
+    qcow2_cache_capture(&q->l2_cache, &c->l2);
+    qcow2_limbo_captured(q);
+    c->need_barrier = (refs || c->reftable.moved || q->unflushed_fill) && have_l2_or_later(q);
+}
+
+static void release(struct list *list, bool written)
+{
+    struct qcow2_block *block;
+
+    while ((block = list_first(list, struct qcow2_block, dirty_link)))
+        qcow2_cache_release(block, written);
+}
+
+static void commit_end(struct qcow2 *q)
+{
+    struct qcow2_commit *c = &q->commit;
+    struct list done = LIST_INIT(done);
+    int result = c->result;
+
+    if (result) {
+        q->unflushed_fill = true;
+        q->header.dirty |= c->header_dirty;
+        qcow2_table_uncapture(&q->l1, &c->l1);
+        qcow2_table_uncapture(&q->reftable, &c->reftable);
+    } else if (c->cluster_captured) {
+        xfree(c->header_cluster);
+        c->header_cluster = NULL;
+    }
+    release(&c->refs, false);
+    release(&c->l2, false);
+    release(&c->written, result == 0);
+    qcow2_table_capture_fini(&c->l1);
+    qcow2_table_capture_fini(&c->reftable);
+    commit_enter(q, QCOW2_COMMIT_IDLE);
+    list_splice_tail(&done, &c->current);
+    qcow2_limbo_committed(q, result == 0);
+    if (!list_empty(&c->next) || c->kicked)
+        qcow2_commit_kick(q);
+    qcow2_wait_wake_all(&done, result);
+}
+
+/* Looks what holds now and goes on; may be called at any time. */
+static void commit_step(struct qcow2 *q)
+{
+    struct qcow2_commit *c = &q->commit;
+
+    while (c->phase != QCOW2_COMMIT_IDLE) {
+        bool left = c->result ? false : pump(q);
+
+        if (c->in_flight || left)
+            return;
+        if (c->result || c->phase == QCOW2_COMMIT_FLUSH) {
+            commit_end(q);
+            return;
+        }
+        phase_succeeded(q);
+        commit_enter(q, c->phase + 1);
+    }
+}
+
+static void commit_start(struct task *task)
+{
+    struct qcow2 *q = container_of(task, struct qcow2, commit.task);
+
+    if (q->commit.phase != QCOW2_COMMIT_IDLE)
+        return;
+    capture(q);
+    commit_enter(q, QCOW2_COMMIT_REF);
+    commit_step(q);
+}
+
+void qcow2_commit_kick(struct qcow2 *q)
+{
+    if (q->read_only || q->broken)
+        return;
+    q->commit.kicked = true;
+    if (q->commit.phase == QCOW2_COMMIT_IDLE)
+        reactor_defer(q->reactor, &q->commit.task, commit_start);
+}
+
+int qcow2_commit_wait(struct qcow2 *q, struct qcow2_wait *wait)
+{
+    if (q->broken || q->read_only)
+        return -EIO;
+    qcow2_wait_add(&q->commit.next, wait);
+    qcow2_commit_kick(q);
+    return QCOW2_WAIT;
+}

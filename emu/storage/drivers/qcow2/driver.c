@@ -1,0 +1,159 @@
+/* The driver table of qcow2, image facts, and the backing file reference. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "emu/base/alloc.h"
+#include "emu/base/bytes.h"
+#include "emu/storage/driver.h"
+#include "emu/storage/drivers/qcow2/check_image.h"
+#include "emu/storage/drivers/qcow2/create.h"
+#include "emu/storage/drivers/qcow2/op.h"
+#include "emu/storage/drivers/qcow2/open.h"
+#include "emu/storage/drivers/qcow2/qcow2.h"
+#include "emu/storage/drivers/qcow2/resize.h"
+
+static int qcow2_probe(const uint8_t *buf, size_t len, const char *filename)
+{
+    return len >= 8 && load_be32(buf) == QCOW2_MAGIC && load_be32(buf + QCOW2_HDR_VERSION) >= 2
+               ? 100
+               : 0;
+}
+
+static void qcow2_facts(struct node *node, struct image_facts *facts, driver_done_fn *done,
+                        void *arg)
+{
+    const struct qcow2 *q = qcow2_of(node);
+    const struct qcow2_header_fields *f = &q->header.fields;
+    struct json *data = json_object(), *specific = json_object();
+
+    facts->virtual_size = f->size;
+    facts->cluster_size = q->geo.cluster_size;
+    facts->dirty_flag = f->incompatible & QCOW2_INCOMPAT_DIRTY;
+    facts->backing_filename = xstrdup(q->header.backing_name);
+    facts->backing_format = xstrdup(q->header.backing_format);
+    json_object_set_str(data, "compat", q->header.version < 3 ? "0.10" : "1.1");
+    json_object_set_str(data, "compression-type",
+                        q->header.compression == QCOW2_ZSTD ? "zstd" : "zlib");
+    if (q->header.version >= 3) {
+        json_object_set_bool(data, "lazy-refcounts", f->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS);
+        json_object_set_int(data, "refcount-bits", INT64_C(1) << q->header.refcount_order);
+        json_object_set_bool(data, "corrupt", f->incompatible & QCOW2_INCOMPAT_CORRUPT);
+        json_object_set_bool(data, "extended-l2", q->geo.subs > 1);
+    } else {
+        json_object_set_int(data, "refcount-bits", 16);
+    }
+    json_object_set_str(specific, "type", "qcow2");
+    json_object_set(specific, "data", data);
+    facts->format_specific = specific;
+    if (q->snapshots.list.len)
+        facts->snapshots = qcow2_snapshots_json(&q->snapshots);
+    done(arg, NULL);
+}
+
+/* ---- Backing file reference ---- */
+
+struct rebase {
+    struct qcow2 *q;
+    driver_done_fn *done;
+    void *arg;
+    struct qcow2_wait wait;
+};
+
+static void rebase_wake(struct qcow2_wait *wait, int result)
+{
+    struct rebase *r = container_of(wait, struct rebase, wait);
+    driver_done_fn *done = r->done;
+    void *arg = r->arg;
+
+    xfree(r);
+    done(arg, result ? err_new_errno(result, "Could not update qcow2 header") : NULL);
+}
+
+/* Puts the names into the header in memory; all or nothing. */
+static struct err *rename_backing(struct qcow2 *q, const char *name, const char *format,
+                                  uint8_t *cluster)
+{
+    struct qcow2_header *h = &q->header;
+    char *old = h->backing_name;
+    struct err *err;
+
+    if (h->header_len > QCOW2_HDR_OUR_LEN + QCOW2_HDR_EXTRA_MAX)
+        return err_new("The header is too long to be changed");
+    h->backing_name = name && name[0] ? xstrdup(name) : NULL;
+    qcow2_header_set_extension(h, QCOW2_EXT_BACKING_FORMAT, format,
+                               format ? (uint32_t)strlen(format) : 0);
+    err = qcow2_header_build(h, cluster, q->geo.cluster_size);
+    if (err) {
+        xfree(h->backing_name);
+        h->backing_name = old;
+        qcow2_header_set_extension(h, QCOW2_EXT_BACKING_FORMAT, h->backing_format,
+                                   h->backing_format ? (uint32_t)strlen(h->backing_format) : 0);
+        return err;
+    }
+    xfree(old);
+    xfree(h->backing_format);
+    h->backing_format = xstrdup(format);
+    return NULL;
+}
+
+static void qcow2_set_backing(struct node *node, const char *name, const char *format,
+                              driver_done_fn *done, void *arg)
+{
+    struct qcow2 *q = qcow2_of(node);
+    struct err *err = NULL;
+    uint8_t *cluster;
+    struct rebase *r;
+
+    if (q->read_only || q->corrupt) {
+        done(arg, err_new_errno(EACCES, "Could not update qcow2 header"));
+        return;
+    }
+    if (q->commit.header_cluster) {
+        done(arg, err_new_errno(EBUSY, "Could not update qcow2 header"));
+        return;
+    }
+    cluster = try_alloc_aligned(4096, q->geo.cluster_size);
+    err = cluster ? rename_backing(q, name, format, cluster)
+                  : err_new_errno(ENOMEM, "Could not update qcow2 header");
+    if (err) {
+        xfree(cluster);
+        done(arg, err);
+        return;
+    }
+    xfree(node->backing_name);
+    xfree(node->backing_format);
+    node->backing_name = xstrdup(q->header.backing_name);
+    node->backing_format = xstrdup(q->header.backing_format);
+    q->commit.header_cluster = cluster;
+    q->header.dirty = true;
+    r = NEW(struct rebase);
+    *r = (struct rebase){ .q = q, .done = done, .arg = arg };
+    qcow2_wait_init(&r->wait, rebase_wake);
+    if (qcow2_commit_wait(q, &r->wait) != QCOW2_WAIT)
+        rebase_wake(&r->wait, -EIO);
+}
+
+static const struct driver_child qcow2_children[] = {
+    { "file", ROLE_METADATA | ROLE_DATA | ROLE_PRIMARY, true },
+    { NULL, 0, false },
+};
+
+const struct driver driver_qcow2 = {
+    .name = "qcow2",
+    .is_format = true,
+    .supports_backing = true,
+    .state_size = sizeof(struct qcow2),
+    .req_size = sizeof(struct qcow2_op),
+    .children = qcow2_children,
+    .open = qcow2_open,
+    .close = qcow2_close,
+    .submit = qcow2_op_submit,
+    .truncate = qcow2_truncate,
+    .facts = qcow2_facts,
+    .check = qcow2_check,
+    .set_backing = qcow2_set_backing,
+    .probe = qcow2_probe,
+    .create = qcow2_create,
+    .create_options = qcow2_create_options,
+};

@@ -1,0 +1,232 @@
+/*
+ * Header extensions and the backing file name ("Header extensions"), and building the header cluster.
+ *
+ * Layout of cluster 0: fixed part, extensions, end mark, backing name. Unknown extensions are kept as they are.
+ */
+
+#include <errno.h>
+#include <string.h>
+
+#include "emu/base/alloc.h"
+#include "emu/base/arith.h"
+#include "emu/base/bytes.h"
+#include "emu/base/check.h"
+#include "emu/base/str.h"
+#include "emu/storage/drivers/qcow2/header.h"
+
+static struct qcow2_extension *find_extension(const struct qcow2_header *header, uint32_t type)
+{
+    for (size_t i = 0; i < header->extensions.len; i++) {
+        if (header->extensions.items[i].type == type)
+            return &header->extensions.items[i];
+    }
+    return NULL;
+}
+
+/* "Unsupported qcow2 feature(s): a, b, Unknown incompatible feature: 20" */
+static struct err *refuse_unknown(const struct qcow2_header *header)
+{
+    uint64_t left = header->fields.incompatible & ~(uint64_t)QCOW2_INCOMPAT_KNOWN;
+    const struct qcow2_extension *names = find_extension(header, QCOW2_EXT_FEATURE_NAMES);
+    CLEANUP(str_fini) struct str text = { 0 };
+
+    if (!left)
+        return NULL;
+    for (uint32_t at = 0; names && at + QCOW2_FEATURE_RECORD <= names->len;
+         at += QCOW2_FEATURE_RECORD) {
+        const uint8_t *record = names->data + at;
+
+        if (record[0] != 0 || record[1] > 63 || !(left & BIT64(record[1])))
+            continue;
+        left &= ~BIT64(record[1]);
+        str_addf(&text, "%s%.46s", text.len ? ", " : "", (const char *)record + 2);
+    }
+    if (left)
+        str_addf(&text, "%sUnknown incompatible feature: %llx", text.len ? ", " : "",
+                 (unsigned long long)left);
+    return err_set_errnum(err_new("Unsupported qcow2 feature(s): %s", str_cstr(&text)), ENOTSUP);
+}
+
+static struct err *parse_bitmaps(struct qcow2_header *header, const struct qcow2_extension *ext)
+{
+    if (ext->len != 24)
+        return err_new("bitmaps_ext: Invalid extension length");
+    header->bitmap_count = load_be32(ext->data);
+    header->bitmap_dir_size = load_be64(ext->data + 8);
+    header->bitmap_dir_offset = load_be64(ext->data + 16);
+    if (header->bitmap_count == 0)
+        return err_new("found bitmaps extension with zero bitmaps");
+    if (header->bitmap_count > QCOW2_BITMAPS_MAX)
+        return err_new(
+            "bitmaps_ext: image has %u bitmaps, exceeding the QEMU supported maximum of %d",
+            header->bitmap_count, QCOW2_BITMAPS_MAX);
+    if (!is_aligned(header->bitmap_dir_offset, UINT64_C(1) << header->cluster_bits) ||
+        !range_within(header->bitmap_dir_offset, header->bitmap_dir_size, QCOW2_HOST_OFFSET_MAX))
+        return err_new("bitmaps_ext: invalid bitmap directory offset");
+    if (header->bitmap_dir_size > QCOW2_BITMAP_DIR_BYTES_MAX)
+        return err_new(
+            "bitmaps_ext: bitmap directory size (%llu) exceeds the maximum supported size (%llu)",
+            (unsigned long long)header->bitmap_dir_size,
+            (unsigned long long)QCOW2_BITMAP_DIR_BYTES_MAX);
+    return NULL;
+}
+
+static struct err *parse_one(struct qcow2_header *header, const struct qcow2_extension *ext)
+{
+    switch (ext->type) {
+    case QCOW2_EXT_BACKING_FORMAT:
+        if (ext->len >= 1024)
+            return err_new("ERROR: ext_backing_format: len=%u too large (>=%u)", ext->len, 1024);
+        xfree(header->backing_format);
+        header->backing_format = xstrndup((const char *)ext->data, ext->len);
+        return NULL;
+    case QCOW2_EXT_BITMAPS: return parse_bitmaps(header, ext);
+    default: return NULL;
+    }
+}
+
+static struct err *parse_list(struct qcow2_header *header, const uint8_t *cluster, size_t end)
+{
+    size_t at = align_up_u64(header->header_len, 8);
+
+    for (unsigned n = 0; at + 8 <= end; n++) {
+        struct qcow2_extension ext = { .type = load_be32(cluster + at),
+                                       .len = load_be32(cluster + at + 4) };
+
+        if (ext.type == QCOW2_EXT_END)
+            return NULL;
+        at += 8;
+        if (ext.len > end - at)
+            return err_new("Header extension too large");
+        if (n >= QCOW2_EXTENSIONS_MAX)
+            return err_new("Too many header extensions");
+        ext.data = xmemdup(cluster + at, ext.len);
+        vec_push(&header->extensions, ext);
+        if (!(header->fields.incompatible & ~(uint64_t)QCOW2_INCOMPAT_KNOWN))
+            TRY(parse_one(header, &ext));
+        at += align_up_u64(ext.len, 8);
+    }
+    return NULL;
+}
+
+struct err *qcow2_header_parse_extensions(struct qcow2_header *header, const uint8_t *cluster,
+                                          size_t len)
+{
+    uint64_t backing_offset = load_be64(cluster + QCOW2_HDR_BACKING_OFFSET);
+    uint32_t backing_len = load_be32(cluster + QCOW2_HDR_BACKING_LEN);
+
+    if (backing_offset > len)
+        return err_new("Invalid backing file offset");
+    if (header->header_len > QCOW2_HDR_OUR_LEN) {
+        header->extra_len =
+            MIN(header->header_len - QCOW2_HDR_OUR_LEN, (uint32_t)sizeof(header->extra));
+        memcpy(header->extra, cluster + QCOW2_HDR_OUR_LEN, header->extra_len);
+    }
+    TRY(parse_list(header, cluster, backing_offset ? backing_offset : len));
+    TRY(refuse_unknown(header));
+    if (!backing_offset)
+        return NULL;
+    if (backing_len > QCOW2_BACKING_LEN_MAX || backing_len > len - backing_offset)
+        return err_new("Backing file name too long");
+    if (backing_len)
+        header->backing_name = xstrndup((const char *)cluster + backing_offset, backing_len);
+    return NULL;
+}
+
+void qcow2_header_set_extension(struct qcow2_header *header, uint32_t type, const void *data,
+                                uint32_t len)
+{
+    struct qcow2_extension *ext = find_extension(header, type);
+
+    if (!data) {
+        if (ext) {
+            xfree(ext->data);
+            vec_remove(&header->extensions, (size_t)(ext - header->extensions.items));
+        }
+        return;
+    }
+    if (!ext) {
+        vec_push(&header->extensions, (struct qcow2_extension){ .type = type });
+        ext = &vec_last(&header->extensions);
+    }
+    xfree(ext->data);
+    ext->data = xmemdup(data, len);
+    ext->len = len;
+}
+
+void qcow2_header_add_feature_names(struct qcow2_header *header)
+{
+    static const struct {
+        uint8_t type, bit;
+        const char *name;
+    } features[] = {
+        { 0, 0, "dirty bit" },
+        { 0, 1, "corrupt bit" },
+        { 0, 2, "external data file" },
+        { 0, 3, "compression type" },
+        { 0, 4, "extended L2 entries" },
+        { 1, 0, "lazy refcounts" },
+        { 2, 0, "bitmaps" },
+        { 2, 1, "raw external data" },
+    };
+    uint8_t table[ARRAY_LEN(features) * QCOW2_FEATURE_RECORD] = { 0 };
+
+    for (size_t i = 0; i < ARRAY_LEN(features); i++) {
+        uint8_t *record = table + i * QCOW2_FEATURE_RECORD;
+
+        record[0] = features[i].type;
+        record[1] = features[i].bit;
+        memcpy(record + 2, features[i].name, strlen(features[i].name));
+    }
+    qcow2_header_set_extension(header, QCOW2_EXT_FEATURE_NAMES, table, sizeof(table));
+}
+
+static struct err *put_extensions(const struct qcow2_header *header, uint8_t *cluster, size_t len,
+                                  size_t *at)
+{
+    for (size_t i = 0; i < header->extensions.len; i++) {
+        const struct qcow2_extension *ext = &header->extensions.items[i];
+        size_t size = 8 + align_up_u64(ext->len, 8);
+
+        if (*at + size + 8 > len)
+            return err_set_errnum(err_new("Header extensions do not fit in the header cluster"),
+                                  ENOSPC);
+        store_be32(cluster + *at, ext->type);
+        store_be32(cluster + *at + 4, ext->len);
+        memcpy(cluster + *at + 8, ext->data, ext->len);
+        *at += size;
+    }
+    *at += 8; /* The end mark is all zero. */
+    return NULL;
+}
+
+struct err *qcow2_header_build(const struct qcow2_header *header, uint8_t *cluster, size_t len)
+{
+    size_t name_len = header->backing_name ? strlen(header->backing_name) : 0;
+    size_t at = header->header_len;
+
+    memset(cluster, 0, len);
+    store_be32(cluster, QCOW2_MAGIC);
+    store_be32(cluster + QCOW2_HDR_VERSION, header->version);
+    store_be32(cluster + QCOW2_HDR_CLUSTER_BITS, header->cluster_bits);
+    store_be32(cluster + QCOW2_HDR_SNAPSHOTS, header->nb_snapshots);
+    store_be64(cluster + QCOW2_HDR_SNAPSHOTS_OFFSET, header->snapshots_offset);
+    qcow2_header_patch(cluster, header->version, &header->fields);
+    if (header->version >= 3) {
+        store_be32(cluster + QCOW2_HDR_REFCOUNT_ORDER, header->refcount_order);
+        store_be32(cluster + QCOW2_HDR_LEN, header->header_len);
+        if (header->header_len > QCOW2_HDR_COMPRESSION)
+            cluster[QCOW2_HDR_COMPRESSION] = header->compression;
+        memcpy(cluster + QCOW2_HDR_OUR_LEN, header->extra, header->extra_len);
+    }
+    at = align_up_u64(at, 8);
+    TRY(put_extensions(header, cluster, len, &at));
+    if (name_len) {
+        if (name_len > QCOW2_BACKING_LEN_MAX || at + name_len > len)
+            return err_set_errnum(err_new("Backing file name too long"), ENOSPC);
+        memcpy(cluster + at, header->backing_name, name_len);
+        store_be64(cluster + QCOW2_HDR_BACKING_OFFSET, at);
+        store_be32(cluster + QCOW2_HDR_BACKING_LEN, (uint32_t)name_len);
+    }
+    return NULL;
+}

@@ -1,0 +1,269 @@
+/* Requests in flight: dispatch by kind, stepping, completion; claims; and the corrupt state. */
+
+#include "emu/storage/drivers/qcow2/op.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "emu/base/alloc.h"
+#include "emu/base/log.h"
+#include "emu/base/trace.h"
+#include "emu/storage/drivers/qcow2/map.h"
+#include "emu/storage/drivers/qcow2/qcow2.h"
+
+uint64_t qcow2_op_oldest(const struct qcow2 *q)
+{
+    return list_empty(&q->active) ? q->next_seq
+                                  : list_first(&q->active, struct qcow2_op, link)->seq;
+}
+
+static void complete(struct qcow2_op *op, int result)
+{
+    struct qcow2 *q = op->q;
+
+    list_del(&op->link);
+    trace(qcow2_op_done, "kind %d offset %llu result %d", op->kind, (unsigned long long)op->base,
+          result);
+    if (q->limbo.next < q->limbo.durable.len)
+        qcow2_limbo_work(q);
+    if (op->req)
+        req_complete(op->req, result);
+    else
+        op->finished(op, result);
+}
+
+void qcow2_op_part_done(struct qcow2_op *op, int result)
+{
+    op->in_flight--;
+    if (result && !op->result)
+        op->result = result;
+    qcow2_op_step(op);
+}
+
+/*
+ * Before the first change of guest data the header must say that bitmaps stored in the image no longer match
+ * ("autoclear features").
+ */
+static int prepare(struct qcow2_op *op)
+{
+    struct qcow2 *q = op->q;
+    int ret;
+
+    if (op->prepared)
+        return 0;
+    if (q->corrupt || q->broken || q->read_only)
+        return -EIO;
+    if (q->commit.on_disk.autoclear & QCOW2_AUTOCLEAR_BITMAPS) {
+        q->header.fields.autoclear &= ~(uint64_t)QCOW2_AUTOCLEAR_BITMAPS;
+        q->header.dirty = true;
+        return qcow2_commit_wait(q, &op->wait);
+    }
+    if (op->kind == REQ_ZERO) {
+        ret = qcow2_zero_prepare(op);
+        if (ret)
+            return ret;
+    }
+    op->prepared = true;
+    return 0;
+}
+
+void qcow2_op_step(struct qcow2_op *op)
+{
+    if (op->stepping) {
+        op->again = true;
+        return;
+    }
+    op->stepping = true;
+    do {
+        op->again = false;
+        while (!op->waiting && !op->result && op->pos < op->end &&
+               op->in_flight < QCOW2_OP_PARTS_MAX) {
+            int ret = prepare(op);
+
+            if (!ret)
+                ret = op->start(op);
+            if (ret == -EAGAIN)
+                break; /* All slots are taken: the end of a part goes on. */
+            if (ret == QCOW2_WAIT)
+                op->waiting = true;
+            else if (ret)
+                op->result = ret;
+        }
+    } while (op->again);
+    op->stepping = false;
+    if (!op->in_flight && !op->waiting && (op->result || op->pos >= op->end))
+        complete(op, op->result);
+}
+
+static void op_wake(struct qcow2_wait *wait, int result)
+{
+    struct qcow2_op *op = container_of(wait, struct qcow2_op, wait);
+
+    op->waiting = false;
+    if (result && !op->result)
+        op->result = result;
+    qcow2_op_step(op);
+}
+
+/* ---- Reads, status, flush ---- */
+
+static void read_done(struct qcow2_read *read, int result)
+{
+    complete(container_of(read, struct qcow2_op, read), result);
+}
+
+static int status_start(struct qcow2_op *op)
+{
+    int ret = qcow2_map_status(op->q, op->pos, op->end - op->pos, &op->wait, &op->req->status);
+
+    if (!ret)
+        op->pos = op->end;
+    return ret;
+}
+
+static void flush_part_done(struct req *req)
+{
+    struct qcow2_op_part *part = container_of(req, struct qcow2_op_part, req);
+
+    part->busy = false;
+    qcow2_op_part_done(part->op, req->result);
+}
+
+/* Keeps O6: the commit captures after the start of this flush, and ends with a flush of the file. */
+static int flush_start(struct qcow2_op *op)
+{
+    struct qcow2_op_part *part = &op->parts[0];
+
+    op->pos = op->end;
+    if (op->q->broken)
+        return -EIO;
+    if (qcow2_commit_needed(op->q))
+        return qcow2_commit_wait(op->q, &op->wait);
+    part->op = op;
+    part->busy = true;
+    op->in_flight++;
+    req_submit_part(&part->req, op->q->node->file, REQ_FLUSH, 0, 0, 0, (struct iov_view){ 0 },
+                    flush_part_done);
+    return 0;
+}
+
+static void init_write_parts(struct qcow2_op *op)
+{
+    for (int i = 0; i < QCOW2_OP_PARTS; i++) {
+        op->parts[i].op = op;
+        op->parts[i].busy = false;
+    }
+}
+
+static void op_start(struct qcow2_op *op, struct qcow2 *q, uint64_t offset, uint64_t len)
+{
+    op->q = q;
+    op->seq = q->next_seq++;
+    op->pos = op->base = offset;
+    op->end = offset + len;
+    qcow2_wait_init(&op->wait, op_wake);
+    op->waiting = op->stepping = op->again = op->prepared = false;
+    op->in_flight = 0;
+    op->result = 0;
+    list_add_tail(&q->active, &op->link);
+    switch (op->kind) {
+    case REQ_READ: qcow2_read_start(&op->read, q, offset, len, op->data, read_done); return;
+    case REQ_WRITE:
+        init_write_parts(op);
+        op->start = op->flags & REQ_COMPRESSED ? qcow2_compress_start : qcow2_write_start;
+        break;
+    case REQ_ZERO:
+    case REQ_DISCARD: op->start = qcow2_change_start; break;
+    case REQ_STATUS:
+        op->prepared = true;
+        op->start = status_start;
+        break;
+    case REQ_FLUSH:
+        list_del(&op->link); /* Uses no cluster: it must not hold up the limbo it may wait for. */
+        op->prepared = true;
+        op->pos = 0;
+        op->end = 1;
+        op->start = flush_start;
+        break;
+    case REQ_KIND_COUNT: unreachable();
+    }
+    qcow2_op_step(op);
+}
+
+void qcow2_op_submit(struct node *node, struct req *req)
+{
+    struct qcow2_op *op = req->ctx;
+
+    op->req = req;
+    op->kind = req->kind;
+    op->flags = req->flags;
+    op->data = req->data;
+    op_start(op, qcow2_of(node), req->offset, req->len);
+}
+
+void qcow2_op_run(struct qcow2_op *op, struct qcow2 *q, enum req_kind kind, uint64_t offset,
+                  uint64_t len, struct iov_view data,
+                  void (*finished)(struct qcow2_op *op, int result))
+{
+    op->req = NULL;
+    op->finished = finished;
+    op->kind = kind;
+    op->flags = 0;
+    op->data = data;
+    op_start(op, q, offset, len);
+}
+
+/* ---- Claims (O9) ---- */
+
+int qcow2_claim_check(struct qcow2 *q, uint64_t offset, uint64_t len, struct qcow2_wait *wait)
+{
+    struct extent *range = extent_find(&q->in_flight, offset, len);
+
+    if (!range)
+        return 0;
+    return qcow2_wait_add(&container_of(range, struct qcow2_claim, range)->waiters, wait);
+}
+
+void qcow2_claim_take(struct qcow2 *q, struct qcow2_claim *claim, uint64_t offset, uint64_t len)
+{
+    list_init(&claim->waiters);
+    extent_insert(&q->in_flight, &claim->range, offset, len);
+}
+
+void qcow2_claim_drop(struct qcow2 *q, struct qcow2_claim *claim)
+{
+    extent_remove(&q->in_flight, &claim->range);
+    qcow2_wait_wake_all(&claim->waiters, 0);
+}
+
+/* ---- Corruption ---- */
+
+int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...)
+{
+    CLEANUP(xfree) char *text = NULL;
+    va_list args;
+
+    if (q->corrupt)
+        return -EIO;
+    va_start(args, fmt);
+    text = xvasprintf(fmt, args);
+    va_end(args);
+    if (q->read_only) {
+        if (!q->warned_corrupt)
+            log_error(
+                "qcow2: Image is corrupt: %s; further non-fatal corruption events will be suppressed",
+                text);
+        q->warned_corrupt = true;
+        return -EIO;
+    }
+    log_error("qcow2: Marking image as corrupt: %s; further corruption events will be suppressed",
+              text);
+    q->corrupt = true;
+    if (q->header.version >= 3) {
+        q->header.fields.incompatible |= QCOW2_INCOMPAT_CORRUPT;
+        q->header.dirty = true;
+        qcow2_commit_kick(q);
+    }
+    return -EIO;
+}

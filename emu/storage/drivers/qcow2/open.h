@@ -1,0 +1,13 @@
+#ifndef EMU_STORAGE_DRIVERS_QCOW2_OPEN_H
+#define EMU_STORAGE_DRIVERS_QCOW2_OPEN_H
+
+/* Opening and closing of images. */
+
+#include "emu/storage/driver.h"
+
+/* driver->open, driver->close */
+void qcow2_open(struct node *node, struct opts *opts, unsigned flags, driver_done_fn *done,
+                void *arg);
+void qcow2_close(struct node *node, driver_done_fn *done, void *arg);
+
+#endif

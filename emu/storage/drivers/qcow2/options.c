@@ -1,0 +1,70 @@
+/* Reading of runtime options, with the reference's defaults and texts. */
+
+#include "emu/storage/drivers/qcow2/options.h"
+
+#include "emu/base/arith.h"
+#include "emu/storage/drivers/qcow2/qcow2.h"
+
+#define L2_CACHE_DEFAULT (UINT64_C(32) << 20)
+/* Random discards on large images touch many blocks; what is not touched costs nothing. */
+#define REFCOUNT_CACHE_DEFAULT (UINT64_C(8) << 20)
+
+static struct err *read_sizes(struct qcow2 *q, struct opts *opts, struct qcow2_options *out)
+{
+    bool have_total = opts_has(opts, "cache-size"), have_l2 = opts_has(opts, "l2-cache-size");
+    bool have_ref = opts_has(opts, "refcount-cache-size");
+    uint64_t total = 0, entry = q->geo.slice_size, clean = 0;
+
+    out->l2_cache = L2_CACHE_DEFAULT;
+    out->refcount_cache = REFCOUNT_CACHE_DEFAULT;
+    TRY(opts_size_opt(opts, "cache-size", &total));
+    TRY(opts_size_opt(opts, "l2-cache-size", &out->l2_cache));
+    TRY(opts_size_opt(opts, "refcount-cache-size", &out->refcount_cache));
+    TRY(opts_size_opt(opts, "l2-cache-entry-size", &entry));
+    TRY(opts_u64_opt(opts, "cache-clean-interval", &clean));
+    if (entry < 512 || entry > MAX(q->geo.cluster_size, 512U) || !is_pow2(entry))
+        return err_new(
+            "L2 cache entry size must be a power of two between 512 and the cluster size (%u)",
+            q->geo.cluster_size);
+    if (!have_total)
+        return NULL;
+    if (have_l2 && have_ref)
+        return err_new(
+            "cache-size, l2-cache-size and refcount-cache-size may not be set at the same time");
+    if (have_l2 && out->l2_cache > total)
+        return err_new("l2-cache-size may not exceed cache-size");
+    if (have_ref && out->refcount_cache > total)
+        return err_new("refcount-cache-size may not exceed cache-size");
+    if (have_l2)
+        out->refcount_cache = total - out->l2_cache;
+    else if (have_ref)
+        out->l2_cache = total - out->refcount_cache;
+    else
+        out->l2_cache = total;
+    return NULL;
+}
+
+struct err *qcow2_options_read(struct qcow2 *q, struct opts *opts, struct qcow2_options *out)
+{
+    bool lazy = false;
+
+    TRY(read_sizes(q, opts, out));
+    TRY(opts_bool_opt(opts, "lazy-refcounts", &lazy)); /* Allowed, never needed (O7). */
+    if (lazy && q->header.version < 3)
+        return err_new(
+            "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level");
+    q->pass_discard_request = q->node->open.discard_unmap;
+    q->pass_discard_snapshot = true;
+    TRY(opts_bool_opt(opts, "pass-discard-request", &q->pass_discard_request));
+    TRY(opts_bool_opt(opts, "pass-discard-snapshot", &q->pass_discard_snapshot));
+    TRY(opts_bool_opt(opts, "pass-discard-other", &q->pass_discard_other));
+    TRY(opts_bool_opt(opts, "discard-no-unref", &q->discard_no_unref));
+    if (q->discard_no_unref && q->header.version < 3)
+        return err_new("discard-no-unref is only supported since qcow2 version 3");
+    opts_mark(opts, "overlap-check"); /* The owner map always checks everything it knows. */
+    if (opts_has(opts, "encrypt"))
+        return err_new("No encryption in image header, but options specified");
+    if (opts_has(opts, "data-file"))
+        return err_new("'data-file' can only be set for images with an external data file");
+    return NULL;
+}

@@ -1,0 +1,321 @@
+/*
+ * Resize.
+ *
+ * Growing: a larger L1 table in new clusters if needed (the commit switches the header with one sector, O8), clusters for
+ * the new area if preallocation is asked for, zeroes where a longer backing file would show, and at last the size in the
+ * header. Shrinking: what falls off is discarded, the rest of the last cluster is zeroed (so that growing again does not
+ * bring old data back), then the size; tables keep their length. A crash in between leaves the old size.
+ */
+
+#include "emu/storage/drivers/qcow2/resize.h"
+
+#include <errno.h>
+
+#include "emu/base/alloc.h"
+#include "emu/base/arith.h"
+#include "emu/base/check.h"
+#include "emu/storage/drivers/qcow2/l2.h"
+#include "emu/storage/drivers/qcow2/op.h"
+#include "emu/storage/drivers/qcow2/qcow2.h"
+#include "emu/storage/drivers/qcow2/refcount.h"
+
+enum resize_phase {
+    RESIZE_L1,       /* The L1 table may be too short. */
+    RESIZE_PREALLOC, /* It is long enough; clusters of the new area are being taken. */
+    RESIZE_EXTEND,   /* The file is being extended. */
+    RESIZE_EDGE, /* A backing file would show in the rest of the old last cluster: it is being zeroed. */
+    RESIZE_ZERO,   /* The same for the clusters behind it. */
+    RESIZE_COMMIT, /* All is in memory but the size. */
+    RESIZE_CROP,   /* Shrinking: what falls off is being discarded. */
+    RESIZE_TAIL,   /* Shrinking: the rest of the last cluster is being zeroed. */
+};
+
+struct resize {
+    struct qcow2 *q;
+    uint64_t old_size, size;
+    enum prealloc prealloc;
+    driver_done_fn *done;
+    void *arg;
+    enum resize_phase phase;
+    uint64_t pos;
+    struct qcow2_wait wait;
+    struct qcow2_op op;
+    uint8_t *zeroes; /* owned */
+    struct iovec iov;
+};
+
+static void resize_run(struct resize *r);
+
+static void resize_end(struct resize *r, struct err *err)
+{
+    struct qcow2 *q = r->q;
+    driver_done_fn *done = r->done;
+    void *arg = r->arg;
+
+    if (err)
+        q->header.fields.size = r->old_size;
+    else
+        node_set_size(q->node, r->size);
+    xfree(r->zeroes);
+    xfree(r);
+    done(arg, err);
+}
+
+static void resize_enter(struct resize *r, enum resize_phase phase)
+{
+    r->phase = phase;
+    resize_run(r);
+}
+
+static uint64_t l1_entries_for(const struct qcow2 *q, uint64_t size)
+{
+    return div_round_up(size, BIT64(q->geo.l2_bits + q->geo.cluster_bits));
+}
+
+/* Makes the L1 table long enough. The VM state of snapshots begins behind the disk, so growing moves that border only. */
+static int grow_l1(struct resize *r)
+{
+    struct qcow2 *q = r->q;
+    uint64_t need = l1_entries_for(q, r->size), bytes = align_up_u64(need * 8, q->geo.cluster_size);
+    uint64_t old_bytes =
+                 align_up_u64(MAX((uint64_t)q->l1.count * 8, UINT64_C(1)), q->geo.cluster_size),
+             offset;
+    struct qcow2_table grown;
+    bool had = q->l1.offset != 0;
+    int ret;
+
+    if (need <= q->l1.count)
+        return 0;
+    if (need > QCOW2_L1_BYTES_MAX / 8)
+        return -EFBIG;
+    ret = qcow2_alloc_region(q, bytes >> q->geo.cluster_bits, &r->wait, &offset);
+    if (ret)
+        return ret;
+    if (!qcow2_table_grown(&q->l1, (uint32_t)need, offset, &grown)) {
+        qcow2_limbo_add_unused(q, offset, bytes);
+        return -ENOMEM;
+    }
+    ret = qcow2_owner_add(&q->owner, offset >> q->geo.cluster_bits, bytes >> q->geo.cluster_bits,
+                          QCOW2_OWNER_L1, NULL);
+    if (had) {
+        qcow2_owner_remove(&q->owner, q->l1.offset >> q->geo.cluster_bits,
+                           old_bytes >> q->geo.cluster_bits);
+        qcow2_limbo_add(q, q->l1.offset, old_bytes, false);
+    }
+    qcow2_table_fini(&q->l1);
+    q->l1 = grown;
+    q->header.fields.l1_offset = offset;
+    q->header.fields.l1_size = (uint32_t)need;
+    return ret;
+}
+
+/* Takes clusters for [pos, size) that have none; new ones only, which read as zeroes. */
+static int preallocate(struct resize *r)
+{
+    struct qcow2 *q = r->q;
+
+    while (r->pos < r->size) {
+        uint64_t left = MIN(r->size - r->pos, qcow2_l2_slice_left(q, r->pos)), n;
+        struct qcow2_l2_at at;
+        struct qcow2_run run;
+        int ret = qcow2_l2_get_owned(q, r->pos, &r->wait, &at);
+
+        if (ret)
+            return ret;
+        if (qcow2_entry_load(q, at.block, at.index).word) {
+            r->pos += q->geo.cluster_size;
+            continue;
+        }
+        qcow2_cache_pin(at.block);
+        ret = qcow2_alloc_run(q, div_round_up(left, q->geo.cluster_size), true, &r->wait, &run);
+        qcow2_cache_unpin(at.block);
+        if (!ret)
+            ret = qcow2_cache_edit(at.block);
+        if (ret)
+            return ret;
+        n = run.len >> q->geo.cluster_bits;
+        for (uint64_t i = 0; i < n; i++, r->pos += q->geo.cluster_size) {
+            uint64_t host = run.offset + (i << q->geo.cluster_bits);
+
+            if (qcow2_entry_load(q, at.block, at.index + (uint32_t)i).word)
+                qcow2_limbo_add_unused(q, host, q->geo.cluster_size);
+            else
+                qcow2_entry_store(q, at.block, at.index + (uint32_t)i,
+                                  (struct qcow2_entry){ host | QCOW2_COPIED, 0 });
+        }
+    }
+    return 0;
+}
+
+static void extended(void *arg, struct err *err)
+{
+    struct resize *r = arg;
+
+    if (err) {
+        resize_end(r, err);
+        return;
+    }
+    qcow2_file_grew(r->q, r->q->fresh_from);
+    resize_enter(r, RESIZE_EDGE);
+}
+
+static void op_finished(struct qcow2_op *op, int result)
+{
+    struct resize *r = container_of(op, struct resize, op);
+
+    if (result)
+        resize_end(r, err_new_errno(result, "Failed to resize the image"));
+    else
+        resize_enter(r, r->phase == RESIZE_TAIL ? RESIZE_COMMIT : r->phase + 1);
+}
+
+/* Overwrites [from, to), which lies in one cluster, with zeroes. */
+static void write_zeroes(struct resize *r, uint64_t from, uint64_t to)
+{
+    xfree(r->zeroes);
+    r->zeroes = try_calloc(1, to - from);
+    if (!r->zeroes) {
+        resize_end(r, err_new_errno(ENOMEM, "Failed to resize the image"));
+        return;
+    }
+    r->iov = (struct iovec){ r->zeroes, to - from };
+    qcow2_op_run(&r->op, r->q, REQ_WRITE, from, to - from, iov_view(&r->iov, 1), op_finished);
+}
+
+static void resize_committed(struct resize *r, int result)
+{
+    if (result)
+        resize_end(r, err_new_errno(result, "Failed to update the image size"));
+    else
+        resize_end(r, NULL);
+}
+
+/* How far the backing file shows in the new area. */
+static uint64_t backing_end(const struct resize *r)
+{
+    const struct edge *backing = r->q->node->backing;
+
+    return backing ? MIN(backing->node->size, r->size) : r->old_size;
+}
+
+static void extend_file(struct resize *r)
+{
+    struct qcow2 *q = r->q;
+    enum prealloc prealloc = r->prealloc == PREALLOC_METADATA ? PREALLOC_OFF : r->prealloc;
+
+    if (r->prealloc == PREALLOC_OFF || q->fresh_from <= q->node->file->node->size)
+        resize_enter(r, RESIZE_EDGE);
+    else
+        edge_truncate(q->node->file, q->fresh_from, false, prealloc, extended, r);
+}
+
+static int start_commit(struct resize *r)
+{
+    r->q->header.fields.size = r->size;
+    r->q->header.dirty = true;
+    return qcow2_commit_wait(r->q, &r->wait);
+}
+
+/* Zeroes an area or goes on to the next phase. The new size must already bound what the operation may touch. */
+static void zero_area(struct resize *r, uint64_t from, uint64_t to)
+{
+    struct qcow2 *q = r->q;
+
+    if (from >= to) {
+        resize_enter(r, r->phase == RESIZE_TAIL ? RESIZE_COMMIT : r->phase + 1);
+    } else if (r->phase == RESIZE_ZERO) {
+        qcow2_op_run(&r->op, q, REQ_ZERO, from, to - from, (struct iov_view){ 0 }, op_finished);
+    } else {
+        write_zeroes(r, from, to);
+    }
+}
+
+static void resize_run(struct resize *r)
+{
+    struct qcow2 *q = r->q;
+    uint64_t edge = qcow2_cluster_end(q, r->old_size), tail = qcow2_cluster_end(q, r->size);
+    int ret = 0;
+
+    switch (r->phase) {
+    case RESIZE_L1: ret = grow_l1(r); break;
+    case RESIZE_PREALLOC:
+        q->header.fields.size = r->size; /* In memory: operations below may use the new area. */
+        ret = r->prealloc == PREALLOC_OFF ? 0 : preallocate(r);
+        break;
+    case RESIZE_EXTEND: extend_file(r); return;
+    case RESIZE_EDGE: zero_area(r, r->old_size, MIN(edge, backing_end(r))); return;
+    case RESIZE_ZERO:
+        zero_area(r, edge, MIN(align_up_u64(backing_end(r), q->geo.cluster_size), r->size));
+        return;
+    case RESIZE_COMMIT: ret = start_commit(r); break;
+    case RESIZE_CROP:
+        if (tail >= r->old_size)
+            resize_enter(r, RESIZE_TAIL);
+        else
+            qcow2_op_run(&r->op, q, REQ_DISCARD, tail, r->old_size - tail, (struct iov_view){ 0 },
+                         op_finished);
+        return;
+    case RESIZE_TAIL: zero_area(r, r->size, MIN(tail, r->old_size)); return;
+    }
+    if (ret == QCOW2_WAIT)
+        return;
+    if (ret)
+        resize_end(r, err_new_errno(ret, "Failed to resize the image"));
+    else
+        resize_enter(r, r->phase + 1);
+}
+
+static void resize_wake(struct qcow2_wait *wait, int result)
+{
+    struct resize *r = container_of(wait, struct resize, wait);
+
+    if (r->phase == RESIZE_COMMIT)
+        resize_committed(r, result);
+    else if (result)
+        resize_end(r, err_new_errno(result, "Failed to resize the image"));
+    else
+        resize_run(r);
+}
+
+static struct err *resize_allowed(const struct qcow2 *q, uint64_t size, enum prealloc prealloc)
+{
+    if (q->read_only || q->corrupt)
+        return err_new("Image is read-only");
+    if (size % QCOW2_SECTOR)
+        return err_new("The new size must be a multiple of %u", QCOW2_SECTOR);
+    if (q->header.version < 3 && q->header.nb_snapshots)
+        return err_new("Can't resize a v2 image which has snapshots");
+    if (q->header.bitmap_count)
+        return err_new("Can't resize an image which has persistent bitmaps");
+    if (size < q->header.fields.size && prealloc != PREALLOC_OFF)
+        return err_new("Preallocation can't be used for shrinking an image");
+    if (prealloc != PREALLOC_OFF && qcow2_has_backing(q) && q->geo.subs == 1)
+        return err_new(
+            "Backing file and preallocation can only be used at the same time if extended_l2 is enabled");
+    if (l1_entries_for(q, size) > QCOW2_L1_BYTES_MAX / 8 || size > INT64_MAX)
+        return err_set_errnum(err_new("Image is too big"), EFBIG);
+    return NULL;
+}
+
+void qcow2_truncate(struct node *node, uint64_t size, bool exact, enum prealloc prealloc,
+                    driver_done_fn *done, void *arg)
+{
+    struct qcow2 *q = qcow2_of(node);
+    struct err *err = resize_allowed(q, size, prealloc);
+    struct resize *r;
+
+    if (err || size == q->header.fields.size) {
+        done(arg, err);
+        return;
+    }
+    r = NEW(struct resize);
+    r->q = q;
+    r->old_size = q->header.fields.size;
+    r->size = size;
+    r->prealloc = prealloc;
+    r->done = done;
+    r->arg = arg;
+    r->pos = qcow2_cluster_start(q, r->old_size);
+    qcow2_wait_init(&r->wait, resize_wake);
+    resize_enter(r, size < r->old_size ? RESIZE_CROP : RESIZE_L1);
+}
