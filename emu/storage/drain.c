@@ -42,6 +42,8 @@ static void gate_open(struct node *start)
         check(node->gate > 0);
         if (--node->gate)
             continue;
+        if (!node->refs)
+            continue; /* It is closing: it has no parents, and nothing waits at its gate. */
         vec_push(&opened, node_ref(node));
         list_for_each(edge, &node->parents, struct edge, parent_link) {
             if (!edge->quiesced)

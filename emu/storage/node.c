@@ -108,14 +108,12 @@ static void maybe_close(struct node *node)
     if (node->refs || node->in_flight || core->perm_busy || core->closing)
         return;
     core->closing = true;
-    graph_unlist(node);
-    node->graph->closing++;
     reactor_defer(node->graph->reactor, &core->close_task, close_task);
 }
 
 struct node *node_ref(struct node *node)
 {
-    check(!core_of(node)->closing);
+    check(node->refs > 0);
     node->refs++;
     return node;
 }
@@ -125,6 +123,7 @@ void node_unref(struct node *node)
     check(node->refs > 0);
     if (--node->refs == 0) {
         graph_unlist(node);
+        node->graph->closing++;
         maybe_close(node);
     }
 }
