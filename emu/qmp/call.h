@@ -11,6 +11,8 @@
 #ifndef EMU_QMP_CALL_H
 #define EMU_QMP_CALL_H
 
+#include <stdbool.h>
+
 #include "emu/base/err.h"
 #include "emu/base/json.h"
 
@@ -28,7 +30,7 @@ struct qmp_call {
     struct json *id; /* owned, or NULL */
     void (*deliver)(struct qmp_call *call, struct json *reply);
     void *deliver_arg;
-    bool replied;
+    bool *answered; /* Set by the reply while qmp_dispatch() runs; NULL later. */
 };
 
 /* Replies with an empty object, or with the error when there is one. Takes err. */

@@ -99,6 +99,9 @@ MUST_USE struct err *qapi_decode(const struct qapi_type *type, const struct json
  * that is required is "". */
 MUST_USE struct json *qapi_encode(const struct qapi_type *type, const void *value);
 
+/* Returns a new deep copy. */
+MUST_USE void *qapi_clone(const struct qapi_type *type, const void *value);
+
 /* Frees what qapi_decode made, or any value on the heap with all it holds. NULL is fine. */
 void qapi_free(const struct qapi_type *type, void *value);
 

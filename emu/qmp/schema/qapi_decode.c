@@ -387,3 +387,13 @@ struct err *qapi_decode(const struct qapi_type *type, const struct json *in, enu
     }
     return err;
 }
+
+void *qapi_clone(const struct qapi_type *type, const void *value)
+{
+    CLEANUP(json_free) struct json *json = qapi_encode(type, value);
+    void *copy;
+    struct err *err = qapi_decode(type, json, QAPI_STRICT, &copy);
+
+    check(!err);
+    return copy;
+}

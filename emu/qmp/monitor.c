@@ -1,0 +1,75 @@
+/* See monitor.h. */
+#include "emu/qmp/monitor.h"
+
+#include "emu/base/alloc.h"
+#include "emu/base/json_parse.h"
+#include "emu/base/keyval.h"
+#include "emu/qmp/server.h"
+
+static void client_gone(void *arg)
+{
+    struct monitor *m = arg;
+
+    qmp_session_close(m->session);
+    m->session = NULL;
+    chardev_hangup(m->chr);
+}
+
+static void client_there(struct chardev_frontend *frontend, struct channel *ch)
+{
+    struct monitor *m = container_of(frontend, struct monitor, frontend);
+
+    m->session = qmp_session_new(qmp_server_env(m->server), ch, m->pretty, client_gone, m);
+}
+
+struct err *monitor_add(struct qmp_server *server, struct chardev *chr, bool pretty)
+{
+    struct monitor *m = NEW(struct monitor);
+    struct err *err;
+
+    m->server = server;
+    m->chr = chr;
+    m->pretty = pretty;
+    m->frontend.opened = client_there;
+    err = chardev_claim(chr, &m->frontend);
+    if (err) {
+        xfree(m);
+        return err;
+    }
+    list_add_tail(qmp_server_monitors(server), &m->link);
+    return NULL;
+}
+
+void monitor_free(struct monitor *m)
+{
+    list_del(&m->link);
+    qmp_session_close(m->session);
+    chardev_release(m->chr);
+    xfree(m);
+}
+
+struct err *monitor_parse(const char *text, struct qapi_monitor_options **out)
+{
+    CLEANUP(json_free) struct json *json = NULL;
+
+    *out = NULL;
+    if (*text == '{') {
+        TRY(json_parse_text(text, &json));
+        return qapi_decode_monitor_options(json, QAPI_STRICT, out);
+    }
+    TRY(keyval_parse(text, "chardev", &json));
+    return qapi_decode_monitor_options(json, QAPI_KEYVAL, out);
+}
+
+struct err *monitor_add_from_opts(struct qmp_server *server, struct chardevs *chardevs,
+                                  const struct qapi_monitor_options *opts)
+{
+    struct chardev *chr;
+
+    if (opts->mode.set && opts->mode.value == QAPI_MONITOR_MODE_READLINE)
+        return err_new("Only QMP is supported");
+    chr = chardev_find(chardevs, opts->chardev);
+    if (!chr)
+        return err_new("chardev \"%s\" not found", opts->chardev);
+    return monitor_add(server, chr, opts->pretty.set && opts->pretty.value);
+}
