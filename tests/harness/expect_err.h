@@ -2,8 +2,8 @@
  * Expectations about control-path errors (struct err of emu/base/err.h), apart from test.h so that tests of base
  * itself need not link err.c. Both macros take and free the error.
  */
-#ifndef EMU_HARNESS_EXPECT_ERR_H
-#define EMU_HARNESS_EXPECT_ERR_H
+#ifndef EMU_TESTS_HARNESS_EXPECT_ERR_H
+#define EMU_TESTS_HARNESS_EXPECT_ERR_H
 
 #include <stddef.h>
 

@@ -17,6 +17,7 @@
 #define INPUT_MAX (256u << 10)  /* Longer seeds are replayed, but mutated up to here only. */
 #define GROWTH_MAX 64           /* Most bytes one mutation inserts. */
 #define MUTATIONS_MAX 20000
+#define ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
 #define MUTATE_NS 2000000000ull
 
 struct seed {
@@ -85,7 +86,7 @@ static void watch_for_crashes(void)
         signal(SIGABRT, crashed);
         return;
     }
-    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+    for (size_t i = 0; i < ARRAY_LEN(signals); i++)
         signal(signals[i], crashed);
 }
 
@@ -138,7 +139,7 @@ static size_t edit(struct rng *rng, uint8_t *data, size_t size, const struct see
                                       0x7fff,     0x8000,    0xffff,     0x7fffffff, 0x80000000,
                                       0xffffffff, INT64_MAX, 1ull << 63, UINT64_MAX };
     size_t at = rng_below(rng, size), len = 1 + rng_below(rng, GROWTH_MAX);
-    uint64_t value = edges[rng_below(rng, sizeof(edges) / sizeof(edges[0]))];
+    uint64_t value = edges[rng_below(rng, ARRAY_LEN(edges))];
 
     switch (size ? rng_below(rng, 8) : 4) {
     case 0: data[at] ^= (uint8_t)(1u << rng_below(rng, 8)); return size;

@@ -14,8 +14,8 @@
  *
  * The working directory is the runfiles root: a `data` file is opened by its workspace path.
  */
-#ifndef EMU_HARNESS_TEST_H
-#define EMU_HARNESS_TEST_H
+#ifndef EMU_TESTS_HARNESS_TEST_H
+#define EMU_TESTS_HARNESS_TEST_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /* What the macros of test.h expand to. Include test.h instead. */
-#ifndef EMU_HARNESS_TEST_IMPL_H
-#define EMU_HARNESS_TEST_IMPL_H
+#ifndef EMU_TESTS_HARNESS_TEST_IMPL_H
+#define EMU_TESTS_HARNESS_TEST_IMPL_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,7 +33,7 @@ enum test_relation { TEST_EQ, TEST_NE, TEST_LT, TEST_LE, TEST_GT, TEST_GE };
 struct test_int test_int_signed_(int64_t value);
 struct test_int test_int_unsigned_(uint64_t value);
 
-/* Adding 0 promotes bit-fields, bool and narrow types, so that the three wide unsigned types are all there is to tell. */
+/* Adding 0 promotes bit-fields, bool and narrow types: only the three wide unsigned types are left to tell. */
 #define TEST_INT_(x)                                                                               \
     _Generic((x) + 0, unsigned                                                                     \
              : test_int_unsigned_, unsigned long                                                   \

@@ -1,5 +1,7 @@
-"""Visibility groups //:uses_X: the packages that may depend on package X. `tools/dev layers` compares this table
-with tools/layers.txt, which explains it."""
+"""Visibility groups: //:in_X is package X itself, //:uses_X the packages that may depend on it.
+
+`tools/dev layers` compares this table with tools/layers.txt, which explains it.
+"""
 
 LAYERS = {
     "base": [],
@@ -24,12 +26,13 @@ LAYERS = {
     "cmd": ["*"],
 }
 
-def _pattern(package):
+def _patterns(package):
     """A package with its subfolders, without those that are packages of their own."""
-    for other in LAYERS:
-        if other.startswith(package + "/"):
-            return "//emu/" + package
-    return "//emu/%s/..." % package
+    inner = ["-//emu/%s/..." % other for other in LAYERS if other.startswith(package + "/")]
+    return ["//emu/%s/..." % package] + inner
+
+def _group(prefix, package):
+    return prefix + package.replace("/", "_")
 
 def _may_use(user, package):
     if user == package or package == "base":
@@ -47,7 +50,10 @@ def _may_use(user, package):
 def layer_groups():
     for package in LAYERS:
         native.package_group(
-            name = "uses_" + package.replace("/", "_"),
-            includes = ["//:tests"],
-            packages = [_pattern(user) for user in LAYERS if _may_use(user, package)],
+            name = _group("in_", package),
+            packages = _patterns(package),
+        )
+        native.package_group(
+            name = _group("uses_", package),
+            includes = ["//:tests"] + [_group("//:in_", user) for user in LAYERS if _may_use(user, package)],
         )

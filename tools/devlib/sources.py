@@ -1,5 +1,6 @@
 """The files that the checks look at."""
 
+import os
 import subprocess
 
 import bazel
@@ -17,3 +18,9 @@ def files(*suffixes):
 def read(path):
     with open(path, encoding="utf-8", errors="replace") as file:
         return file.read()
+
+
+def is_test(path):
+    """Tests, fuzzers, and the helpers only they use, which are called testing.c or x_testing.c."""
+    name = os.path.splitext(os.path.basename(path))[0]
+    return path.startswith("tests/") or name.endswith(("_test", "_fuzz", "_testing")) or name == "testing"

@@ -1,5 +1,0 @@
-"""Not there yet."""
-
-
-def run(args):
-    raise SystemExit("tools/dev: not there yet")
