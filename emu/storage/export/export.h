@@ -1,0 +1,108 @@
+/*
+ * Exports: nodes offered to clients outside, and the NBD server that offers them (specs: 2, 4.1).
+ *
+ * struct exports is a program's list of exports with at most one NBD server. It lives on the graph's
+ * reactor, as do all calls. An export is a parent of its node without being a node itself; it ends
+ * when the user deletes it and none of its requests is in flight any more.
+ */
+#ifndef EMU_STORAGE_EXPORT_EXPORT_H
+#define EMU_STORAGE_EXPORT_EXPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "emu/base/err.h"
+#include "emu/base/list.h"
+#include "emu/base/notify.h"
+#include "emu/reactor/reactor.h"
+#include "emu/storage/node.h"
+
+struct bitmap;
+struct nbd_server;
+
+enum { EXPORT_BITMAPS_MAX = 16 };
+
+struct exports {
+    struct graph *graph;             /* borrowed */
+    struct reactor *reactor;         /* borrowed */
+    struct list list;                /* struct export, oldest first. */
+    struct nbd_server *server;       /* owned; NULL while none runs. */
+    struct notifier_list on_deleted; /* Data: the id, a const char *. */
+    struct list stops;               /* Waiting for exports_nbd_stop. */
+    struct task sweep;               /* Ends exports that have become idle. */
+    struct timer stop_timer;
+    unsigned settling; /* Exports whose permissions are being taken. */
+};
+
+struct export
+{
+    struct list link;
+    struct exports *exports;
+    char *id, *name, *description; /* owned; description may be NULL. */
+    struct edge *edge;             /* owned */
+    bool writable, writethrough, allocation_depth;
+    bool shutting_down;
+    unsigned clients; /* Connections in transmission. */
+    unsigned users;   /* Connections that refer to it, and requests in flight. */
+    struct bitmap *bitmaps[EXPORT_BITMAPS_MAX]; /* borrowed; marked busy. */
+    unsigned bitmap_count;
+};
+
+/* What block-export-add says; strings are borrowed. */
+struct export_options {
+    const char *id, *node_name;
+    const char *name;        /* NULL: the node name. */
+    const char *description; /* May be NULL. */
+    bool writable, writethrough, allocation_depth;
+    struct {
+        const char *node_name; /* NULL: the exported node or its backing chain. */
+        const char *name;
+    } bitmaps[EXPORT_BITMAPS_MAX];
+    unsigned bitmap_count;
+};
+
+struct exports *exports_new(struct graph *graph);
+/* All exports and the server must be gone (exports_close_all). NULL is fine. */
+void exports_free(struct exports *exports);
+
+/*
+ * Adds an export. done is called later, after file locks were taken, with NULL or the error; an error
+ * found at once is returned instead, and then done is not called. Texts are the reference's.
+ */
+struct err *export_add(struct exports *exports, const struct export_options *options,
+                       graph_done_fn *done, void *arg) MUST_USE;
+
+enum export_del_mode { EXPORT_DEL_SAFE, EXPORT_DEL_HARD };
+/* Begins the end of an export; with SAFE refuses while clients are connected. HARD disconnects them. The
+ * export is gone when on_deleted tells. */
+struct err *export_del(struct exports *exports, const char *id, enum export_del_mode mode) MUST_USE;
+
+struct export *export_find(struct exports *exports, const char *id);
+/* An export by the name clients use, NULL when there is none or it is ending. */
+struct export *export_find_name(struct exports *exports, const char *name, size_t name_len);
+
+struct nbd_server_options {
+    struct addr addr;               /* borrowed for the call */
+    uint32_t max_connections;       /* 0: no limit. */
+    uint32_t handshake_max_seconds; /* 0: no limit. */
+};
+enum { NBD_MAX_CONNECTIONS_DEFAULT = 100, NBD_HANDSHAKE_SECONDS_DEFAULT = 10 };
+
+struct err *exports_nbd_start(struct exports *exports,
+                              const struct nbd_server_options *options) MUST_USE;
+/*
+ * Stops the server and ends all its exports. done is called when they are gone, or after a second if a
+ * request is stuck below; the rest ends in the background then.
+ */
+struct err *exports_nbd_stop(struct exports *exports, graph_done_fn *done, void *arg) MUST_USE;
+/* The same for the end of a program: also without a server. */
+void exports_close_all(struct exports *exports, graph_done_fn *done, void *arg);
+/* The bound TCP port of the server, 0 when there is none. */
+unsigned exports_nbd_port(const struct exports *exports);
+
+/* ---- For the server's connections ---- */
+
+void export_use(struct export *export);
+void export_unuse(struct export *export);
+
+#endif
