@@ -50,7 +50,11 @@ def run(args):
     for name, step in chosen:
         print(f"== {name}", flush=True)
         start = time.monotonic()
-        code = step()
+        try:
+            code = step()
+        except SystemExit as end:  # A tool could not run at all; that is this step's failure.
+            print(end)
+            code = 1
         report.append(f"{name:10} {'failed' if code else 'ok':8} {time.monotonic() - start:7.1f} s")
         if code:
             failed.append(name)
