@@ -69,15 +69,22 @@ static void rw_done(struct op *op)
         rw_end(fr, -ENOSPC);
         return;
     }
-    fr->pos += (uint64_t)op->result;
+    uint64_t got = (uint64_t)op->result, align = req->node->limits.request_alignment;
+
     if (req->kind == REQ_WRITE)
-        state->real_size = MAX(state->real_size, fr->pos);
-    /* Past the end of the file there are zeroes; direct reads cannot go on from an odd place. */
-    if (req->kind == REQ_READ && fr->pos < fr->end &&
-        (op->result == 0 || !is_aligned(fr->pos, req->node->limits.request_alignment))) {
+        state->real_size = MAX(state->real_size, fr->pos + got);
+    if (req->kind == REQ_READ && got < fr->end - fr->pos &&
+        (got == 0 || fr->pos + got >= state->real_size)) {
+        /* Past the end of the file there are zeroes. */
+        fr->pos += got;
         iov_fill(iov_view_advance(req->data, fr->pos - req->offset), fr->end - fr->pos, 0);
-        fr->pos = fr->end;
+        rw_end(fr, 0);
+        return;
     }
+    /* Direct access goes on from a block's start only. */
+    fr->pos += got;
+    if (fr->pos < fr->end)
+        fr->pos = MAX(align_down_u64(fr->pos, align), req->offset);
     if (fr->pos >= fr->end)
         rw_end(fr, 0);
     else
