@@ -132,6 +132,7 @@ static void submit_write(struct cow *cow)
     uint64_t start = qcow2_cluster_start(cow->q, plan->offset);
     unsigned n = 0;
 
+    cow->req = (struct req){ 0 }; /* The memory held the read before. */
     if (cow->head)
         cow->iov[n++] = (struct iovec){ cow->fill, cow->head };
     n += iov_slice(plan->data, plan->len, cow->iov + n, UINT32_MAX);

@@ -181,20 +181,35 @@ void qcow2_header_add_feature_names(struct qcow2_header *header)
     qcow2_header_set_extension(header, QCOW2_EXT_FEATURE_NAMES, table, sizeof(table));
 }
 
-static struct err *put_extensions(const struct qcow2_header *header, uint8_t *cluster, size_t len,
-                                  size_t *at)
+static size_t extension_size(const struct qcow2_extension *ext)
 {
+    return 8 + align_up_u64(ext->len, 8);
+}
+
+/* Feature names only serve error texts: in tiny clusters they give way to what is needed. */
+static struct err *put_extensions(const struct qcow2_header *header, uint8_t *cluster, size_t len,
+                                  size_t name_len, size_t *at)
+{
+    size_t total = *at + 8 + name_len;
+    bool names = true;
+
+    for (size_t i = 0; i < header->extensions.len; i++)
+        total += extension_size(&header->extensions.items[i]);
     for (size_t i = 0; i < header->extensions.len; i++) {
         const struct qcow2_extension *ext = &header->extensions.items[i];
-        size_t size = 8 + align_up_u64(ext->len, 8);
 
-        if (*at + size + 8 > len)
+        if (ext->type == QCOW2_EXT_FEATURE_NAMES && names && total > len) {
+            total -= extension_size(ext);
+            names = false;
+            continue;
+        }
+        if (*at + extension_size(ext) + 8 > len)
             return err_set_errnum(err_new("Header extensions do not fit in the header cluster"),
                                   ENOSPC);
         store_be32(cluster + *at, ext->type);
         store_be32(cluster + *at + 4, ext->len);
         memcpy(cluster + *at + 8, ext->data, ext->len);
-        *at += size;
+        *at += extension_size(ext);
     }
     *at += 8; /* The end mark is all zero. */
     return NULL;
@@ -220,7 +235,7 @@ struct err *qcow2_header_build(const struct qcow2_header *header, uint8_t *clust
         memcpy(cluster + QCOW2_HDR_OUR_LEN, header->extra, header->extra_len);
     }
     at = align_up_u64(at, 8);
-    TRY(put_extensions(header, cluster, len, &at));
+    TRY(put_extensions(header, cluster, len, name_len, &at));
     if (name_len) {
         if (name_len > QCOW2_BACKING_LEN_MAX || at + name_len > len)
             return err_set_errnum(err_new("Backing file name too long"), ENOSPC);

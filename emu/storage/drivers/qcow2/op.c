@@ -142,6 +142,7 @@ static int flush_start(struct qcow2_op *op)
         return qcow2_commit_wait(op->q, &op->wait);
     part->op = op;
     part->busy = true;
+    part->req = (struct req){ 0 }; /* The memory held other things before. */
     op->in_flight++;
     req_submit_part(&part->req, op->q->node->file, REQ_FLUSH, 0, 0, 0, (struct iov_view){ 0 },
                     flush_part_done);

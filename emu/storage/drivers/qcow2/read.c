@@ -62,6 +62,7 @@ static void read_child(struct qcow2_read *read, struct qcow2_read_part *part, st
     if (!have)
         return;
     part->busy = true;
+    part->req = (struct req){ 0 }; /* The memory held other things before. */
     read->in_flight++;
     req_submit_part(&part->req, edge, REQ_READ, 0, host, have, data, part_done);
 }
@@ -138,6 +139,7 @@ static int read_compressed(struct qcow2_read *read, struct qcow2_read_part *part
     unpack->iov = (struct iovec){ unpack->packed, have };
     part->unpack = unpack;
     part->busy = true;
+    part->req = (struct req){ 0 }; /* The memory held other things before. */
     read->in_flight++;
     read->pos += extent->len;
     req_submit_part(&part->req, q->node->file, REQ_READ, 0, extent->host, have,

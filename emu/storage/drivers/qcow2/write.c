@@ -129,6 +129,7 @@ static int write_in_place(struct qcow2_op *op, const struct span *span)
     if (!part)
         return -EAGAIN;
     part->busy = true;
+    part->req = (struct req){ 0 }; /* The memory held other things before. */
     op->in_flight++;
     op->pos += span->len;
     req_submit_part(&part->req, q->node->file, REQ_WRITE, 0, host, span->len,
