@@ -129,6 +129,19 @@ void job_end(struct job *job)
     job_kick(job);
 }
 
+void job_begin_aside(struct job *job)
+{
+    check(!job->settled);
+    job->aside++;
+}
+
+void job_end_aside(struct job *job)
+{
+    check(job->aside > 0);
+    job->aside--;
+    job_kick(job);
+}
+
 void job_start(struct job *job)
 {
     check(job->status == JOB_CREATED);

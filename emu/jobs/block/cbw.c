@@ -14,6 +14,7 @@
 #include "emu/base/alloc.h"
 #include "emu/base/arith.h"
 #include "emu/base/check.h"
+#include "emu/jobs/block/filter_perm.h"
 
 #define CBW_GUEST_INFLIGHT 32
 #define CBW_GUEST_CHUNK    (UINT64_C(1) << 20)
@@ -33,6 +34,7 @@ struct cbw {
 
 /* Filter state. */
 struct cbw_node {
+    struct filter_perm perm;
     struct cbw *cbw; /* NULL: passes everything. */
 };
 
@@ -298,5 +300,6 @@ const struct driver driver_cbw = {
     .state_size = sizeof(struct cbw_node),
     .req_size = sizeof(struct cbw_req),
     .submit = filter_submit,
+    .child_perm = filter_child_perm,
     .close = filter_close,
 };

@@ -64,6 +64,14 @@ static void create_done(void *arg, struct err *err)
     job_end(&c->job);
 }
 
+/* The answer may come, and drop the call's reference to the options, before this returns. */
+static void create_start(struct create *c)
+{
+    CLEANUP(json_free) struct json *options = json_ref(c->call->options);
+
+    blockdev_create(c->graph, options, create_done, c->call);
+}
+
 static void create_enter(struct create *c, enum create_phase to)
 {
     fsm_check_edge(create_edges, c->phase, to);
@@ -77,7 +85,7 @@ static void create_enter(struct create *c, enum create_phase to)
         c->call->options = c->options;
         c->options = NULL;
         job_begin(&c->job);
-        blockdev_create(c->graph, c->call->options, create_done, c->call);
+        create_start(c);
         break;
     case CREATE_PHASE_COUNT: unreachable();
     }

@@ -15,6 +15,7 @@
 #include "emu/base/alloc.h"
 #include "emu/base/arith.h"
 #include "emu/base/check.h"
+#include "emu/jobs/block/filter_perm.h"
 
 struct mirror_top {
     struct node *filter;      /* NULL once it closed. */
@@ -29,6 +30,7 @@ struct mirror_top {
 
 /* Filter state. */
 struct top_node {
+    struct filter_perm perm;
     struct mirror_top *top; /* NULL: passes everything. */
 };
 
@@ -319,5 +321,6 @@ const struct driver driver_mirror_top = {
     .state_size = sizeof(struct top_node),
     .req_size = sizeof(struct top_req),
     .submit = top_submit,
+    .child_perm = filter_child_perm,
     .close = top_close,
 };

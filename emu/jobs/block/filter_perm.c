@@ -1,0 +1,14 @@
+/* Permissions of the jobs' filters. */
+
+#include "emu/jobs/block/filter_perm.h"
+
+void filter_child_perm(struct node *node, const struct edge *child, uint32_t perm, uint32_t shared,
+                       uint32_t *child_perm, uint32_t *child_shared)
+{
+    struct filter_perm *state = node->state;
+
+    (void)child;
+    state->taken |= perm;
+    *child_perm = state->taken;
+    *child_shared = shared;
+}
