@@ -218,3 +218,39 @@ void bitmap_reclaim(struct bitmap *bitmap)
     hbitmap_merge(bitmap->map, bitmap->successor->map);
     thaw(bitmap);
 }
+
+/* ---- For commands ---- */
+
+struct err *bitmap_check_persistent(struct node *node, const char *name, uint32_t granularity)
+{
+    struct node *at = node_skip_filters(node);
+    struct err *err;
+
+    if (at->read_only)
+        err = err_new("Can't store persistent bitmaps to read-only image");
+    else if (!at->driver->can_store_bitmap)
+        err = err_new("Operation not supported");
+    else
+        err = at->driver->can_store_bitmap(
+            at, name, granularity ? granularity : bitmap_default_granularity(node));
+    return err_prefix(err, "Can't store persistent bitmaps to %s: ", node->name);
+}
+
+struct err *bitmap_merge(struct bitmap *target, struct bitmap *const *sources, size_t n)
+{
+    uint64_t size = hbitmap_size(target->map);
+
+    TRY(bitmap_check(target, BITMAP_USE_CHANGE));
+    for (size_t i = 0; i < n; i++) {
+        TRY(bitmap_check(sources[i], BITMAP_USE_READ));
+        if (hbitmap_size(sources[i]->map) != size)
+            return err_new(
+                "Bitmaps are of different sizes (destination size is %llu and source size is %llu) and can't "
+                "be merged",
+                (unsigned long long)size, (unsigned long long)hbitmap_size(sources[i]->map));
+    }
+    for (size_t i = 0; i < n; i++)
+        if (sources[i] != target)
+            hbitmap_merge(target->map, sources[i]->map);
+    return NULL;
+}

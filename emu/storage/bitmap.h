@@ -42,4 +42,10 @@ struct err *bitmap_freeze(struct bitmap *bitmap) MUST_USE;
 void bitmap_abdicate(struct bitmap *bitmap);
 void bitmap_reclaim(struct bitmap *bitmap);
 
+/* Whether the node's image can keep a bitmap of that name: "Can't store persistent bitmaps to r: ...". granularity 0: default. */
+struct err *bitmap_check_persistent(struct node *node, const char *name,
+                                    uint32_t granularity) MUST_USE;
+/* Adds what is dirty in the sources, of the same or other nodes of equal size; all or nothing. */
+struct err *bitmap_merge(struct bitmap *target, struct bitmap *const *sources, size_t n) MUST_USE;
+
 #endif

@@ -77,6 +77,8 @@ struct driver {
     /* Rewrites the backing reference in the image header; names may be NULL. */
     void (*set_backing)(struct node *node, const char *name, const char *format,
                         driver_done_fn *done, void *arg);
+    /* Whether the image can keep a dirty bitmap of that name; NULL: no image of this format can. */
+    struct err *(*can_store_bitmap)(struct node *node, const char *name, uint32_t granularity);
     /* Permission change is about to take effect (file locks). Asynchronous: done with an error refuses. */
     void (*prepare_perm)(struct node *node, uint32_t perm, uint32_t shared, driver_done_fn *done,
                          void *arg);

@@ -3,7 +3,10 @@
 #include <string.h>
 
 #include "emu/base/alloc.h"
+#include "emu/base/json.h"
+#include "emu/base/json_write.h"
 #include "emu/storage/bitmap.h"
+#include "emu/storage/query.h"
 #include "emu/storage/testing.h"
 #include "tests/harness/expect_err.h"
 #include "tests/harness/test.h"
@@ -604,6 +607,52 @@ static void bitmaps_record_writes(void)
     storage_world_fini(&w);
 }
 
+/* ---- Queries ---- */
+
+struct answer {
+    struct json *json;
+    bool done;
+};
+
+static void answered(void *arg, struct json *json)
+{
+    *(struct answer *)arg = (struct answer){ json, true };
+}
+
+static void nodes_are_described_as_by_the_reference(void)
+{
+    struct storage_world w;
+    struct answer answer = { 0 };
+    struct bitmap *bitmap;
+    char *text;
+
+    init(&w);
+    EXPECT_OK(bitmap_add(storage_must_open(&w, RAW), "b0", 65536, false, false, &bitmap));
+    storage_must_open(&w, "{'driver': 'null-co', 'node-name': 'n', 'size': 1048576}");
+    query_nodes(w.graph, false, answered, &answer);
+    REQUIRE(storage_run_until(&w, &answer.done));
+    REQUIRE_EQ(json_array_len(answer.json), 3u);
+    text = json_to_text(json_array_get(answer.json, 0), JSON_COMPACT | JSON_HASH_ORDER);
+    EXPECT_STR(
+        text,
+        "{\"iops_rd\": 0, \"detect_zeroes\": \"off\", \"active\": true, \"image\": {\"virtual-size\": "
+        "1048576, \"filename\": \"json:{\\\"driver\\\": \\\"null-co\\\", \\\"size\\\": 1048576}\", "
+        "\"format\": \"null-co\", \"actual-size\": 0}, \"iops_wr\": 0, \"ro\": false, \"node-name\": "
+        "\"n\", \"backing_file_depth\": 0, \"drv\": \"null-co\", \"iops\": 0, \"bps_wr\": 0, "
+        "\"write_threshold\": 0, \"encrypted\": false, \"bps\": 0, \"bps_rd\": 0, \"cache\": "
+        "{\"no-flush\": false, \"direct\": false, \"writeback\": true}, \"file\": "
+        "\"json:{\\\"driver\\\": \\\"null-co\\\", \\\"size\\\": 1048576}\"}");
+    xfree(text);
+    text = json_to_text(json_object_get(json_array_get(answer.json, 1), "dirty-bitmaps"),
+                        JSON_COMPACT | JSON_HASH_ORDER);
+    EXPECT_STR(text,
+               "[{\"name\": \"b0\", \"recording\": true, \"persistent\": false, \"busy\": false, "
+               "\"granularity\": 65536, \"count\": 0}]");
+    xfree(text);
+    json_free(answer.json);
+    storage_world_fini(&w);
+}
+
 TEST_LIST(TEST(refuses_bad_names_and_files), TEST(probes_and_names_nodes),
           TEST(guessed_raw_protects_its_first_sector), TEST(requests_beyond_the_end_fail),
           TEST(writes_with_resize_grow_the_node), TEST(status_tells_holes_from_data),
@@ -613,4 +662,4 @@ TEST_LIST(TEST(refuses_bad_names_and_files), TEST(probes_and_names_nodes),
           TEST(delete_says_why_not), TEST(drain_stops_the_load_and_lets_it_go_on),
           TEST(replaced_under_load), TEST(frozen_edges_stay), TEST(fence_ends_new_requests),
           TEST(every_failing_file_op_is_survived), TEST(every_failing_allocation_is_survived),
-          TEST(bitmaps_record_writes));
+          TEST(bitmaps_record_writes), TEST(nodes_are_described_as_by_the_reference));
