@@ -148,6 +148,8 @@ class Layers(unittest.TestCase):
 
     def test_harness_is_for_tests(self):
         self.assertEqual(self.messages("emu/jobs/job_test.c", "tests/harness/test.h"), [])
+        self.assertEqual(self.messages("emu/jobs/testing.c", "tests/harness/test.h"), [])
+        self.assertEqual(self.messages("emu/jobs/testing/rig.c", "tests/harness/test.h"), [])
         self.assertEqual(len(self.messages("emu/jobs/job.c", "tests/harness/test.h")), 1)
 
     def test_table_cannot_point_up(self):

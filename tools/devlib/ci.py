@@ -15,6 +15,9 @@ import tidy
 def counted(counts, labels, config=None):
     """Runs tests, adds their cases to the counts, and returns an exit code."""
     found, content = tests.run_targets(labels, config)
+    mark = f" [{config}]" if config else ""
+    found.failed = [name + mark for name in found.failed]
+    found.skipped = [(name + mark, reason) for name, reason in found.skipped]
     counts.add(found)
     found.show()
     return 0 if content and not found.failed else 1
@@ -60,7 +63,7 @@ def run(args):
             failed.append(name)
     print("== result")
     print("\n".join(report))
-    for name, reason in sorted(set(counts.skipped)):
+    for name, reason in counts.skipped:
         print(f"skipped: {name}: {reason}")
     for name in counts.failed:
         print(f"failed: {name}")

@@ -21,6 +21,8 @@ def read(path):
 
 
 def is_test(path):
-    """Tests, fuzzers, and the helpers only they use, which are called testing.c or x_testing.c."""
-    name = os.path.splitext(os.path.basename(path))[0]
-    return path.startswith("tests/") or name.endswith(("_test", "_fuzz", "_testing")) or name == "testing"
+    """Tests, fuzzers, and the helpers only they use: testing.c, x_testing.c, and what is in a folder testing."""
+    folders, _, file = path.rpartition("/")
+    name = os.path.splitext(file)[0]
+    return folders.split("/")[0] == "tests" or "testing" in folders.split("/") + [name] \
+        or name.endswith(("_test", "_fuzz", "_testing"))
