@@ -55,10 +55,10 @@ def fuzz(args):
 
 
 def script(path, args):
+    """Runs a program of the repository; what tools/dev does not know of the command line is its."""
     if not os.path.exists(path):
         raise SystemExit(f"tools/dev: '{path}' does not exist")
-    rest = args.args[1:] if args.args[:1] == ["--"] else args.args
-    return subprocess.run([path] + rest, cwd=bazel.ROOT, check=False).returncode
+    return subprocess.run([path] + args.rest, cwd=bazel.ROOT, check=False).returncode
 
 
 def bench(args):
