@@ -5,7 +5,11 @@
 #include <errno.h>
 
 #include "emu/base/check.h"
+#include "emu/base/nstime.h"
 #include "emu/jobs/job_run.h"
+
+/* Between tries that are bound to fail at once (a peer that is gone), so that they do not eat the processor. */
+#define JOB_RETRY_NS (10 * NS_PER_MS)
 
 static enum job_error_action action_of(enum job_on_error policy, int result)
 {
@@ -32,6 +36,8 @@ enum job_error_action job_io_error(struct job *job, enum job_on_error policy, bo
     job_notify(job,
                &(struct job_event){
                    .kind = JOB_EVENT_ERROR, .job = job, .is_read = is_read, .action = action });
+    if (action == JOB_ERROR_IGNORE)
+        job->retry_ns = nstime_add(reactor_now(job->jobs->reactor), JOB_RETRY_NS);
     if (action == JOB_ERROR_STOP) {
         if (!job->user_paused) {
             job->user_paused = true;

@@ -36,9 +36,8 @@ bool job_pace_wait(struct job *job)
     struct reactor *r = job->jobs->reactor;
     int64_t wait_ns;
 
-    if (job->pace.speed == 0)
-        return false;
-    wait_ns = ratelimit_wait_ns(&job->pace, reactor_now(r));
+    wait_ns = job->pace.speed ? ratelimit_wait_ns(&job->pace, reactor_now(r)) : 0;
+    wait_ns = MAX(wait_ns, job->retry_ns - reactor_now(r));
     if (wait_ns <= 0)
         return false;
     timer_arm(r, &job->pace_timer, nstime_add(reactor_now(r), wait_ns));

@@ -78,8 +78,10 @@ static void flush_done(struct req *req)
     if (b) {
         b->flush = NULL;
         b->flushed = req->result == 0;
-        if (req->result < 0)
-            block_job_copy_failed(&b->bj, false, req->result);
+        /* Never retried: after a failed flush nobody knows which writes were lost. */
+        if (req->result < 0 && job_io_error(&b->bj.job, JOB_ON_ERROR_REPORT, false, req->result) ==
+                                   JOB_ERROR_REPORT)
+            job_fail_errno(&b->bj.job, req->result);
         job_end(&b->bj.job);
     }
     xfree(flush);
@@ -181,13 +183,7 @@ static enum job_step backup_step(struct job *job)
         return JOB_AGAIN;
     case BACKUP_GUARD: return JOB_WAIT;
     case BACKUP_FLUSH:
-        if (b->flush)
-            return JOB_WAIT;
-        if (b->flushed)
-            return JOB_DONE;
-        /* The policy was to try again. */
-        start_flush(b);
-        return JOB_WAIT;
+        return b->flushed ? JOB_DONE : JOB_WAIT;
     case BACKUP_PHASE_COUNT: break;
     }
     unreachable();

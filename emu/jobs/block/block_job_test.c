@@ -73,7 +73,7 @@ static void disk_op_done(struct timer *timer) {
     int result = 0;
 
     list_del(&op->link);
-    if (!op->applied && disk->fail_left > 0 && rng_chance(&disk_rng, disk->fail_per_mille, 1000)) {
+    if (!op->applied && req->kind != REQ_FLUSH && disk->fail_left > 0 && rng_chance(&disk_rng, disk->fail_per_mille, 1000)) {
         disk->fail_left--;
         result = disk->error;
     } else if (!op->applied) {
@@ -392,6 +392,7 @@ static void run_job(struct world *w, enum ending ending, int writes) {
     const int64_t give_up = sim_now(w->sim) + 600 * NS_PER_SEC;
     uint64_t cancel_at = sim_events(w->sim) + rng_below(&w->rng, 2500);
     int64_t cancelled_ns = 0;
+    int idle = 0;
 
     while (!w->concluded && sim_now(w->sim) < give_up && !test_has_failed()) {
         struct job *job = map_get(&w->jobs.by_id, "j");
@@ -413,8 +414,14 @@ static void run_job(struct world *w, enum ending ending, int writes) {
                    ending != END_CANCEL) {
             err_free(ending == END_SOFT ? job_cancel_block(job, JOB_CANCEL_SOFT) : job_complete(job));
         }
-        if (!sim_step(w->sim))
-            cancel_at = 0;
+        if (sim_step(w->sim)) {
+            idle = 0;
+            continue;
+        }
+        cancel_at = 0;
+        if (++idle > 5000)
+            TEST_FAIL("the job hangs in state %s, %u in flight, %u aside", job_status_name(w->status),
+                      job ? job->inflight : 0, job ? job->aside : 0);
     }
     EXPECT(w->concluded);
     EXPECT_EQ(w->ends, 1);

@@ -102,8 +102,10 @@ static void flush_done(struct req *req)
     if (m) {
         m->flush = NULL;
         m->flushed = req->result == 0;
-        if (req->result < 0)
-            block_job_copy_failed(&m->bj, false, req->result);
+        /* Never retried: after a failed flush nobody knows which writes were lost. */
+        if (req->result < 0 && job_io_error(&m->bj.job, JOB_ON_ERROR_REPORT, false, req->result) ==
+                                   JOB_ERROR_REPORT)
+            job_fail_errno(&m->bj.job, req->result);
         job_end(&m->bj.job);
     }
     xfree(flush);
@@ -272,13 +274,7 @@ static enum job_step mirror_step(struct job *job)
         mirror_enter(m, MIRROR_FLUSH);
         return JOB_AGAIN;
     case MIRROR_FLUSH:
-        if (m->flush)
-            return JOB_WAIT;
-        if (m->flushed)
-            return JOB_DONE;
-        /* The policy was to try again. */
-        start_flush(m);
-        return JOB_WAIT;
+        return m->flushed ? JOB_DONE : JOB_WAIT;
     case MIRROR_PHASE_COUNT: break;
     }
     unreachable();
