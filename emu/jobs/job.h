@@ -125,7 +125,7 @@ struct job {
     struct timer grace_timer;
     struct ratelimit pace;
     struct timer pace_timer;
-    int64_t retry_ns;           /* After an ignored error: no new work before. */
+    int64_t retry_ns; /* After an ignored error: no new work before. */
 };
 
 enum job_event_kind {

@@ -79,8 +79,8 @@ static void flush_done(struct req *req)
         b->flush = NULL;
         b->flushed = req->result == 0;
         /* Never retried: after a failed flush nobody knows which writes were lost. */
-        if (req->result < 0 && job_io_error(&b->bj.job, JOB_ON_ERROR_REPORT, false, req->result) ==
-                                   JOB_ERROR_REPORT)
+        if (req->result < 0 &&
+            job_io_error(&b->bj.job, JOB_ON_ERROR_REPORT, false, req->result) == JOB_ERROR_REPORT)
             job_fail_errno(&b->bj.job, req->result);
         job_end(&b->bj.job);
     }
@@ -182,8 +182,7 @@ static enum job_step backup_step(struct job *job)
         backup_enter(b, BACKUP_FLUSH);
         return JOB_AGAIN;
     case BACKUP_GUARD: return JOB_WAIT;
-    case BACKUP_FLUSH:
-        return b->flushed ? JOB_DONE : JOB_WAIT;
+    case BACKUP_FLUSH: return b->flushed ? JOB_DONE : JOB_WAIT;
     case BACKUP_PHASE_COUNT: break;
     }
     unreachable();

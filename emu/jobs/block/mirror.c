@@ -103,8 +103,8 @@ static void flush_done(struct req *req)
         m->flush = NULL;
         m->flushed = req->result == 0;
         /* Never retried: after a failed flush nobody knows which writes were lost. */
-        if (req->result < 0 && job_io_error(&m->bj.job, JOB_ON_ERROR_REPORT, false, req->result) ==
-                                   JOB_ERROR_REPORT)
+        if (req->result < 0 &&
+            job_io_error(&m->bj.job, JOB_ON_ERROR_REPORT, false, req->result) == JOB_ERROR_REPORT)
             job_fail_errno(&m->bj.job, req->result);
         job_end(&m->bj.job);
     }
@@ -273,8 +273,7 @@ static enum job_step mirror_step(struct job *job)
             return JOB_WAIT;
         mirror_enter(m, MIRROR_FLUSH);
         return JOB_AGAIN;
-    case MIRROR_FLUSH:
-        return m->flushed ? JOB_DONE : JOB_WAIT;
+    case MIRROR_FLUSH: return m->flushed ? JOB_DONE : JOB_WAIT;
     case MIRROR_PHASE_COUNT: break;
     }
     unreachable();
