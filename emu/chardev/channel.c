@@ -1,6 +1,6 @@
 /*
- * See channel.h. A read is started only when the buffer is empty and reading is on, so a paused
- * channel soon has no read under way and leaves its peer to the flow control of the kernel.
+ * See channel.h. One buffer's worth is read ahead, whether anybody wants it now or not: this is how
+ * the end of a silent peer is noticed.
  */
 #include "emu/chardev/channel.h"
 
@@ -15,26 +15,32 @@
 
 #define READ_SIZE 16384 /* Bytes read at once. */
 
+/* How far the input has come. */
+enum input { INPUT_OPEN, INPUT_OVER, INPUT_OVER_TOLD };
+
 struct channel {
     struct reactor *reactor;
     const struct channel_user *user; /* NULL: nobody. */
     void *arg;
     void (*closed)(void *arg); /* or NULL */
     void *closed_arg;
+    channel_detached *detached; /* NULL: is not being detached. */
+    void *detached_arg;
     struct reactor_stream *in, *out; /* owned */
     struct reactor_file *file;       /* owned */
     uint64_t offset;                 /* Where in file the next output goes. */
     channel_sink *sink;
     void *sink_arg;
     bool reading; /* Wanted by the user. */
-    bool ended;   /* The user was told, or will be by the task. */
+    enum input input;
+    bool broken;  /* Output has failed. */
     bool closing; /* channel_close was called; freed with the last op. */
     bool busy;    /* One of its callbacks is running; not to be freed. */
-    bool delivering;
+    bool delivering; /* That is received. */
     struct op read_op, write_op;
     struct iovec iov;
     struct str sending, queued; /* Output under way, and behind it. */
-    struct task task;           /* Deliver what is unread, or the end. */
+    struct task task;           /* Deliver what is unread, the end, or the parts. */
     size_t unread_at, unread_len;
     char buf[READ_SIZE];
 };
@@ -96,40 +102,64 @@ static void reap(struct channel *ch)
     xfree(ch);
 }
 
-static void end(struct channel *ch)
-{
-    if (ch->ended || ch->closing)
-        return;
-    ch->ended = true;
-    if (ch->user)
-        ch->user->ended(ch->arg);
-}
-
 static void start_read(struct channel *ch)
 {
-    if (ch->reading && ch->in && !ch->ended && !ch->closing && !ch->unread_len &&
+    if (ch->in && ch->user && !ch->detached && ch->input == INPUT_OPEN && !ch->unread_len &&
         !op_pending(&ch->read_op))
         stream_read(ch->in, &ch->read_op, ch->buf, sizeof(ch->buf));
 }
 
+static void start_write(struct channel *ch)
+{
+    struct str swap;
+
+    if (op_pending(&ch->write_op) || !ch->queued.len || ch->broken || ch->closing)
+        return;
+    swap = ch->sending;
+    ch->sending = ch->queued;
+    ch->queued = swap;
+    ch->iov = (struct iovec){ .iov_base = ch->sending.data, .iov_len = ch->sending.len };
+    if (ch->file)
+        reactor_file_writev(ch->file, &ch->write_op, &ch->iov, 1, ch->offset);
+    else
+        stream_writev(ch->out, &ch->write_op, &ch->iov, 1);
+}
+
 static void task_fn(struct task *task);
 
-/* Offers what is unread and reads on. */
-static void deliver(struct channel *ch)
-{
-    size_t taken;
+static void later(struct channel *ch) { reactor_defer(ch->reactor, &ch->task, task_fn); }
 
-    if (ch->reading && ch->unread_len && ch->user) {
+static bool can_detach(const struct channel *ch)
+{
+    return ch->detached && ch->input == INPUT_OPEN && !ch->broken && !op_pending(&ch->read_op) &&
+           !op_pending(&ch->write_op) && !ch->queued.len;
+}
+
+static void detach_now(struct channel *ch);
+
+/* One thing of those that are due. */
+static void settle(struct channel *ch)
+{
+    if (ch->closing || !ch->user)
+        return;
+    if (can_detach(ch)) {
+        detach_now(ch);
+    } else if (ch->unread_len && ch->reading && !ch->detached && !ch->broken) {
+        size_t taken;
+
         ch->delivering = true;
         taken = ch->user->received(ch->arg, ch->buf + ch->unread_at, ch->unread_len);
         ch->delivering = false;
         check(taken <= ch->unread_len);
         ch->unread_at += taken;
         ch->unread_len -= taken;
+        if (ch->unread_len && ch->reading)
+            later(ch); /* Others get their turn first. */
+        start_read(ch);
+    } else if (ch->input == INPUT_OVER && (!ch->unread_len || ch->broken)) {
+        ch->input = INPUT_OVER_TOLD;
+        ch->user->ended(ch->arg);
     }
-    if (ch->reading && ch->unread_len && !ch->closing)
-        reactor_defer(ch->reactor, &ch->task, task_fn); /* Others get their turn first. */
-    start_read(ch);
 }
 
 static void task_fn(struct task *task)
@@ -137,10 +167,15 @@ static void task_fn(struct task *task)
     struct channel *ch = container_of(task, struct channel, task);
 
     ch->busy = true;
-    if (!ch->ended && !ch->closing)
-        deliver(ch);
+    settle(ch);
     ch->busy = false;
     reap(ch);
+}
+
+static void input_over(struct channel *ch)
+{
+    if (ch->input == INPUT_OPEN)
+        ch->input = INPUT_OVER;
 }
 
 static void read_done(struct op *op)
@@ -148,32 +183,24 @@ static void read_done(struct op *op)
     struct channel *ch = container_of(op, struct channel, read_op);
 
     ch->busy = true;
-    if (op->result <= 0) {
-        end(ch);
-    } else if (!ch->closing) {
+    if (op->result > 0) {
         ch->unread_at = 0;
         ch->unread_len = (size_t)op->result;
-        deliver(ch);
+    } else if (op->result != -ECANCELED || !ch->detached) {
+        input_over(ch);
     }
+    settle(ch);
     ch->busy = false;
     reap(ch);
 }
 
-static void start_write(struct channel *ch)
+/* Nobody is there to take the output. */
+static void break_off(struct channel *ch)
 {
-    struct str swap;
-
-    if (op_pending(&ch->write_op) || !ch->queued.len || ch->ended || ch->closing)
-        return;
-    swap = ch->sending;
-    ch->sending = ch->queued;
-    ch->queued = swap;
-    str_clear(&ch->queued);
-    ch->iov = (struct iovec){ .iov_base = ch->sending.data, .iov_len = ch->sending.len };
-    if (ch->file)
-        reactor_file_writev(ch->file, &ch->write_op, &ch->iov, 1, ch->offset);
-    else
-        stream_writev(ch->out, &ch->write_op, &ch->iov, 1);
+    ch->broken = true;
+    input_over(ch);
+    str_fini(&ch->sending);
+    str_fini(&ch->queued);
 }
 
 /* A file write may be short; true when there is more of it. */
@@ -195,14 +222,17 @@ static void write_done(struct op *op)
     struct channel *ch = container_of(op, struct channel, write_op);
 
     ch->busy = true;
-    if (op->result < 0 || (ch->file && op->result == 0)) {
-        end(ch);
-    } else if (!ch->closing && !continue_file_write(ch, op->result)) {
-        str_clear(&ch->sending);
-        start_write(ch);
-        if (ch->user && ch->user->sent && !ch->ended)
-            ch->user->sent(ch->arg);
-    }
+    if (op->result <= 0)
+        break_off(ch);
+    else if (continue_file_write(ch, op->result))
+        goto out;
+    str_clear(&ch->sending);
+    start_write(ch);
+    if (ch->user && ch->user->sent && !ch->closing)
+        ch->user->sent(ch->arg);
+    if (ch->broken || ch->detached)
+        settle(ch);
+out:
     ch->busy = false;
     reap(ch);
 }
@@ -211,24 +241,23 @@ void channel_attach(struct channel *ch, const struct channel_user *user, void *a
 {
     ch->user = user;
     ch->arg = arg;
+    start_read(ch);
 }
 
 void channel_resume(struct channel *ch)
 {
-    ch->reading = true;
-    if (ch->ended || ch->closing || ch->delivering)
+    if (ch->reading)
         return;
-    if (ch->unread_len)
-        reactor_defer(ch->reactor, &ch->task, task_fn);
-    else
-        start_read(ch);
+    ch->reading = true;
+    if (!ch->delivering && ch->unread_len)
+        later(ch);
 }
 
 void channel_pause(struct channel *ch) { ch->reading = false; }
 
 void channel_send(struct channel *ch, const char *bytes, size_t len)
 {
-    if (ch->ended || ch->closing || !len)
+    if (ch->broken || ch->closing || !len)
         return;
     if (!ch->out && !ch->file) {
         if (ch->sink)
@@ -240,6 +269,8 @@ void channel_send(struct channel *ch, const char *bytes, size_t len)
 }
 
 size_t channel_pending(const struct channel *ch) { return ch->sending.len + ch->queued.len; }
+
+bool channel_is_broken(const struct channel *ch) { return ch->broken; }
 
 void channel_shutdown(struct channel *ch)
 {
@@ -270,32 +301,42 @@ void channel_close(struct channel *ch)
 
 struct reactor_stream *channel_stream(const struct channel *ch) { return ch->out; }
 
-bool channel_is_movable(const struct channel *ch) { return ch->out && stream_fd(ch->out) >= 0; }
+bool channel_is_movable(const struct channel *ch) { return ch->in && stream_fd(ch->out) >= 0; }
 
-bool channel_detach(struct channel *ch, struct channel_parts *out)
+void channel_detach(struct channel *ch, channel_detached *detached, void *arg)
 {
-    int in_fd, out_fd;
+    check(channel_is_movable(ch) && !ch->detached);
+    ch->detached = detached;
+    ch->detached_arg = arg;
+    op_cancel(&ch->read_op);
+    later(ch);
+}
 
-    if (!channel_is_movable(ch) || ch->reading || ch->ended || ch->closing ||
-        op_pending(&ch->read_op) || op_pending(&ch->write_op) || ch->queued.len)
-        return false;
-    out_fd = fcntl(stream_fd(ch->out), F_DUPFD_CLOEXEC, 0);
-    in_fd = out_fd;
-    if (out_fd >= 0 && ch->in != ch->out && ch->in)
-        in_fd = fcntl(stream_fd(ch->in), F_DUPFD_CLOEXEC, 0);
-    if (out_fd < 0 || in_fd < 0) {
+static void detach_now(struct channel *ch)
+{
+    channel_detached *detached = ch->detached;
+    struct channel_parts parts;
+    int out_fd = fcntl(stream_fd(ch->out), F_DUPFD_CLOEXEC, 3);
+    int in_fd = out_fd;
+
+    ch->detached = NULL;
+    if (out_fd >= 0 && ch->in != ch->out)
+        in_fd = fcntl(stream_fd(ch->in), F_DUPFD_CLOEXEC, 3);
+    if (in_fd < 0) { /* Out of descriptors: the connection is lost. */
         if (out_fd >= 0)
             close(out_fd);
-        return false;
+        break_off(ch);
+        later(ch);
+        return;
     }
-    *out = (struct channel_parts){
+    parts = (struct channel_parts){
         .in_fd = in_fd,
         .out_fd = out_fd,
         .unread = xmemdup(ch->buf + ch->unread_at, ch->unread_len),
         .unread_len = ch->unread_len,
     };
     channel_close(ch);
-    return true;
+    detached(ch->detached_arg, &parts);
 }
 
 struct channel *channel_adopt(struct reactor *reactor, struct channel_parts *parts)

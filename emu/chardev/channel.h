@@ -24,9 +24,9 @@ struct channel_user {
      * loop, unless reading was paused.
      */
     size_t (*received)(void *arg, const char *bytes, size_t len);
-    /* The peer is gone, or reading or writing failed. Once; nothing is called after it. */
+    /* Nothing more will arrive, and all that did was taken. Once. Output may still get through. */
     void (*ended)(void *arg);
-    /* Some output was written. May be NULL. */
+    /* Some output was written, or given up because the peer is gone. May be NULL. */
     void (*sent)(void *arg);
 };
 
@@ -45,16 +45,22 @@ struct channel *channel_new_file(struct reactor *reactor, struct reactor_file *f
 /* Sets who is called. Reading is paused at first. */
 void channel_attach(struct channel *ch, const struct channel_user *user, void *arg);
 
-/* Reading. A read that is under way when the channel is paused is kept for the resume. */
+/*
+ * Whether received may be called. A paused channel still reads ahead, up to the size of
+ * its buffer, and then leaves its peer to the flow control of the kernel.
+ */
 void channel_resume(struct channel *ch);
 void channel_pause(struct channel *ch);
 
 /* Queues a copy of the bytes. They are written in order, as fast as the peer takes them; there is
- * no limit here, so look at channel_pending(). Ignored after the end. */
+ * no limit here, so look at channel_pending(). Dropped when the peer is gone. */
 void channel_send(struct channel *ch, const char *bytes, size_t len);
 
-/* Bytes queued and not yet written. */
+/* Bytes queued and not yet written; 0 when the peer is gone. */
 size_t channel_pending(const struct channel *ch);
+
+/* Output failed: there is nobody to talk to. */
+bool channel_is_broken(const struct channel *ch);
 
 /* Makes the peer and the user see the end soon. */
 void channel_shutdown(struct channel *ch);
@@ -78,9 +84,14 @@ struct channel_parts {
 /* Whether channel_detach() can ever succeed: there are streams, and they have descriptors. */
 bool channel_is_movable(const struct channel *ch);
 
-/* Takes the channel apart and frees it. False, with no effect, unless it is movable, reading is
- * paused, and nothing is under way. */
-MUST_USE bool channel_detach(struct channel *ch, struct channel_parts *out);
+/*
+ * Takes a movable channel apart. When its operations have ended and its output is written,
+ * detached(arg, parts) is called from the loop and the channel is gone; *parts is the callee's. It is
+ * not called when the channel is closed before, or its peer goes: ended is, as ever. Until then
+ * nothing is received.
+ */
+typedef void channel_detached(void *arg, struct channel_parts *parts);
+void channel_detach(struct channel *ch, channel_detached *detached, void *arg);
 
 /* Puts it together again on another reactor, on that reactor's thread. Takes what parts owns. */
 struct channel *channel_adopt(struct reactor *reactor, struct channel_parts *parts);

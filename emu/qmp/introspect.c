@@ -184,7 +184,7 @@ static void add_alternate(struct walk *w, struct json *entity, const struct qapi
 
 static void add_type(struct walk *w, const struct qapi_type *type)
 {
-    struct json *entity;
+    struct json *entity = NULL;
 
     switch (type->kind) {
     case QAPI_ENUM:

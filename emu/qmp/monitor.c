@@ -6,11 +6,10 @@
 #include "emu/base/keyval.h"
 #include "emu/qmp/server.h"
 
-static void client_gone(void *arg)
+static void client_done(void *arg)
 {
     struct monitor *m = arg;
 
-    qmp_session_close(m->session);
     m->session = NULL;
     chardev_hangup(m->chr);
 }
@@ -19,7 +18,7 @@ static void client_there(struct chardev_frontend *frontend, struct channel *ch)
 {
     struct monitor *m = container_of(frontend, struct monitor, frontend);
 
-    m->session = qmp_session_new(qmp_server_env(m->server), ch, m->pretty, client_gone, m);
+    m->session = qmp_session_new(qmp_server_env(m->server), ch, m->pretty, client_done, m);
 }
 
 struct err *monitor_add(struct qmp_server *server, struct chardev *chr, bool pretty)

@@ -45,6 +45,7 @@ struct qmp_remote {
     struct qmp_framing framing;
     struct str text; /* Scratch. */
     bool stopped;
+    bool ended; /* The main side knows that no more will come. */
 };
 
 /* What travels: one remote and one thing. */
@@ -53,6 +54,7 @@ struct post {
     struct str text;    /* owned */
     struct json *value; /* owned */
     struct err *err;    /* owned */
+    bool broken;
 };
 
 static struct post *post_new(struct qmp_remote *r)
@@ -93,7 +95,16 @@ static void main_ended(void *arg)
     struct post *p = arg;
 
     if (p->remote->session)
-        qmp_session_peer_ended(p->remote->session);
+        qmp_session_peer_ended(p->remote->session, p->broken);
+    xfree(p);
+}
+
+static void main_sent(void *arg)
+{
+    struct post *p = arg;
+
+    if (p->remote->session)
+        qmp_session_sent(p->remote->session);
     xfree(p);
 }
 
@@ -184,13 +195,18 @@ static void thread_sent(void *arg)
 
     atomic_store(&r->unwritten, channel_pending(r->channel));
     update_input(r);
+    if (r->ended && !channel_pending(r->channel))
+        to_main(r, main_sent, post_new(r)); /* It may be all the session waits for. */
 }
 
 static void thread_ended(void *arg)
 {
     struct qmp_remote *r = arg;
+    struct post *p = post_new(r);
 
-    to_main(r, main_ended, post_new(r));
+    p->broken = channel_is_broken(r->channel);
+    r->ended = true;
+    to_main(r, main_ended, p);
 }
 
 static void thread_start(void *arg)
@@ -216,8 +232,11 @@ static void thread_send(void *arg)
 
     thread_write(p->remote, p->text.data, p->text.len);
     atomic_fetch_sub(&p->remote->in_post, p->text.len);
+    if (channel_pending(p->remote->channel))
+        update_input(p->remote);
+    else
+        thread_sent(p->remote); /* It went nowhere, the peer is gone. */
     str_fini(&p->text);
-    update_input(p->remote);
     xfree(p);
 }
 

@@ -15,6 +15,7 @@
 struct qmp_server {
     struct qmp_env env;
     struct list monitors;  /* of struct monitor */
+    struct list lingering; /* Sessions that monitors have let go. */
     struct json *schema;   /* owned; made when first asked for */
     struct timer timer;    /* While output is being flushed. */
     int64_t flush_until;
@@ -32,11 +33,13 @@ struct qmp_server *qmp_server_new(const struct qmp_server_config *config)
         .registry = qmp_registry_new(config->sets),
         .events = config->events,
         .oob = qmp_oob_new(config->reactor),
+        .lingering = &server->lingering,
         .server = server,
         .world = config->world,
         .package = config->package,
     };
     list_init(&server->monitors);
+    list_init(&server->lingering);
     return server;
 }
 
@@ -44,7 +47,7 @@ void qmp_server_free(struct qmp_server *server)
 {
     if (!server)
         return;
-    check(list_empty(&server->monitors));
+    check(list_empty(&server->monitors) && list_empty(&server->lingering));
     timer_disarm(&server->timer);
     reactor_undefer(&server->task);
     qmp_oob_free(server->env.oob);
@@ -73,6 +76,7 @@ static void end_sessions(struct qmp_server *server)
 {
     list_for_each_safe(m, &server->monitors, struct monitor, link)
         monitor_free(m);
+    qmp_sessions_close_lingering(&server->env);
     if (qmp_oob_remotes(server->env.oob))
         qmp_oob_on_empty(server->env.oob, all_gone, server);
     else
@@ -84,7 +88,7 @@ static bool output_pending(const struct qmp_server *server)
     list_for_each(m, &server->monitors, struct monitor, link)
         if (m->session && qmp_session_pending(m->session))
             return true;
-    return false;
+    return qmp_sessions_lingering_pending(&server->env) != 0;
 }
 
 static void flush(struct timer *timer)

@@ -39,6 +39,11 @@ struct qmp_session {
     bool negotiated, oob;
     bool pretty;
     bool input_stopped;
+    bool detaching;
+    bool input_over; /* The client sends nothing more. */
+    bool broken;     /* Nor does it read. */
+    struct list link; /* In env->lingering once the owner has let it go. */
+    bool lingering;
     uint64_t events_lost;
     struct str text; /* Scratch for output. */
     void (*ended)(void *arg);
@@ -179,20 +184,46 @@ static size_t received(void *arg, const char *bytes, size_t len)
     return used;
 }
 
-static void channel_ended(void *arg) { qmp_session_peer_ended(arg); }
+static void channel_ended(void *arg)
+{
+    struct qmp_session *s = arg;
+
+    qmp_session_peer_ended(s, channel_is_broken(s->channel));
+}
 
 /* ---- Requests in order ---- */
 
-/* Once all is written and answered, the client's bytes can go to the monitor thread. */
-static void try_move(struct qmp_session *s)
+static void moved(void *arg, struct channel_parts *parts)
 {
-    struct channel_parts parts;
+    struct qmp_session *s = arg;
 
-    if (s->running || s->queued || !channel_detach(s->channel, &parts))
-        return;
     s->channel = NULL;
-    s->remote = qmp_remote_new(s->env, s, s->pretty, &parts);
+    s->remote = qmp_remote_new(s->env, s, s->pretty, parts);
     s->place = PLACE_REMOTE;
+}
+
+/* Once all is answered, the client's bytes can go to the monitor thread. */
+static void begin_move(struct qmp_session *s)
+{
+    if (s->place != PLACE_MOVING || s->detaching || s->running || s->queued || s->input_over)
+        return;
+    s->detaching = true;
+    channel_detach(s->channel, moved, s);
+}
+
+/* The owner is told as soon as there is nothing more to begin; the session goes when there is
+ * nothing more to say. May free s. */
+static void settle_end(struct qmp_session *s)
+{
+    if (!s->input_over || s->queued)
+        return;
+    if (!s->lingering) {
+        s->lingering = true;
+        list_add_tail(s->env->lingering, &s->link);
+        s->ended(s->ended_arg);
+    }
+    if (s->broken || (!s->running && !qmp_session_pending(s)))
+        qmp_session_close(s);
 }
 
 static void pump_task(struct task *task) { pump(container_of(task, struct qmp_session, task)); }
@@ -202,7 +233,7 @@ static void pump_later(struct qmp_session *s)
     reactor_defer(s->env->reactor, &s->task, pump_task);
 }
 
-/* Does at most one request, so that other sessions get their turn. */
+/* Does at most one request, so that other sessions get their turn. May free s. */
 static void pump(struct qmp_session *s)
 {
     struct message *m = s->running ? NULL : pop(s);
@@ -213,11 +244,11 @@ static void pump(struct qmp_session *s)
         s->running = qmp_dispatch(&d, m->value, m->err);
         xfree(m);
     }
-    if (s->place == PLACE_MOVING)
-        try_move(s);
+    begin_move(s);
     if (s->queued && !s->running)
         pump_later(s);
     update_input(s);
+    settle_end(s);
 }
 
 static void deliver(struct qmp_call *call, struct json *reply)
@@ -231,6 +262,8 @@ static void deliver(struct qmp_call *call, struct json *reply)
     s->running = NULL;
     pump_later(s);
 }
+
+void qmp_session_sent(struct qmp_session *s) { pump(s); }
 
 static void channel_sent(void *arg) { pump(arg); }
 
@@ -301,7 +334,14 @@ void qmp_session_stop_input(struct qmp_session *s)
         qmp_remote_stop_input(s->remote);
 }
 
-void qmp_session_peer_ended(struct qmp_session *s) { s->ended(s->ended_arg); }
+void qmp_session_peer_ended(struct qmp_session *s, bool broken)
+{
+    s->input_over = true;
+    s->broken = broken;
+    if (broken)
+        drop_queue(s);
+    pump(s);
+}
 
 void qmp_session_close(struct qmp_session *s)
 {
@@ -315,8 +355,25 @@ void qmp_session_close(struct qmp_session *s)
         qmp_remote_close(s->remote);
     channel_close(s->channel);
     reactor_undefer(&s->task);
+    if (s->lingering)
+        list_del(&s->link);
     drop_queue(s);
     qmp_framing_fini(&s->framing);
     str_fini(&s->text);
     xfree(s);
+}
+
+void qmp_sessions_close_lingering(const struct qmp_env *env)
+{
+    list_for_each_safe(s, env->lingering, struct qmp_session, link)
+        qmp_session_close(s);
+}
+
+size_t qmp_sessions_lingering_pending(const struct qmp_env *env)
+{
+    size_t pending = 0;
+
+    list_for_each(s, env->lingering, struct qmp_session, link)
+        pending += qmp_session_pending(s);
+    return pending;
 }

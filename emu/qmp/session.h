@@ -8,6 +8,9 @@
  * A session lives on the main reactor. So do its bytes, until the client enables oob: then its
  * channel moves to the monitor thread (oob.h), which can do exec-oob while the main reactor is busy.
  *
+ * A client may end its input and still read: what it sent is done and answered before the session
+ * goes. It lingers by itself then, so that the next client need not wait for it.
+ *
  * Output is bounded: a client that does not read gets no further requests done beyond
  * QMP_OUTPUT_HIGH of pending output, and loses events beyond QMP_OUTPUT_MAX.
  */
@@ -17,6 +20,7 @@
 #include <stdbool.h>
 
 #include "emu/base/err.h"
+#include "emu/base/list.h"
 #include "emu/chardev/channel.h"
 #include "emu/qmp/events.h"
 #include "emu/qmp/oob.h"
@@ -37,6 +41,7 @@ struct qmp_env {
     const struct qmp_registry *registry;
     struct qmp_events *events;
     struct qmp_oob *oob;
+    struct list *lingering;    /* Sessions without an owner. */
     struct qmp_server *server; /* For handlers; opaque here. */
     struct world *world;       /* For handlers; opaque here. */
     const char *package;       /* Name and version, in the greeting. */
@@ -44,13 +49,20 @@ struct qmp_env {
 
 /*
  * Begins a session with the peer of ch (taken). pretty: replies over several lines. ended(arg) is
- * called once from the loop when the client is gone; the owner then closes the session.
+ * called once from the loop when the client will send nothing more; the session is then its own
+ * master, and the owner forgets it.
  */
 struct qmp_session *qmp_session_new(const struct qmp_env *env, struct channel *ch, bool pretty,
                                     void (*ended)(void *arg), void *arg);
 
-/* Ends it at once. Requests that wait are dropped; the reply of a running one will be. */
+/* Ends a session that has not ended, at once. Requests that wait are dropped; the reply of a running
+ * one will be. NULL is fine. */
 void qmp_session_close(struct qmp_session *s);
+
+/* Ends all lingering sessions at once. */
+void qmp_sessions_close_lingering(const struct qmp_env *env);
+/* Bytes of theirs not yet written. */
+size_t qmp_sessions_lingering_pending(const struct qmp_env *env);
 
 /* Takes no more input: what runs may still reply. */
 void qmp_session_stop_input(struct qmp_session *s);
@@ -64,6 +76,9 @@ MUST_USE struct err *qmp_session_negotiate(struct qmp_session *s, bool oob);
 
 /* Takes value or err. */
 void qmp_session_message(struct qmp_session *s, struct json *value, struct err *err);
-void qmp_session_peer_ended(struct qmp_session *s);
+/* Nothing more will come; broken: nor can anything be sent. */
+void qmp_session_peer_ended(struct qmp_session *s, bool broken);
+/* Output was written. */
+void qmp_session_sent(struct qmp_session *s);
 
 #endif
