@@ -1,34 +1,17 @@
 /*
- * The streamer: bytes to tokens, tokens to a tree of values kept on a stack of open containers.
+ * The streamer: tokens to a tree of values, kept on a stack of open containers.
+ *
+ * The tree is built as tokens arrive; there is no list of tokens in between. An error of grammar is noted, and the rest
+ * of the message is then only counted until it is complete, because the reply to a message comes after its end.
  */
-
 #include "emu/base/json_parse.h"
 
-#include <inttypes.h>
 #include <string.h>
 
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
 #include "emu/base/json_lex.h"
-
-/* What the lexer is inside of. */
-enum lexer_state {
-    LEX_START,    /* Between tokens. */
-    LEX_RECOVERY, /* After a bad byte: skips to something structural. */
-    LEX_DQ,       /* A string in double quotes. */
-    LEX_DQ_ESCAPE,
-    LEX_SQ,
-    LEX_SQ_ESCAPE,
-    LEX_MINUS, /* "-": a digit must follow. */
-    LEX_ZERO,  /* "0": no digit may follow. */
-    LEX_DIGITS,
-    LEX_POINT, /* "1.": a digit must follow. */
-    LEX_FRACTION,
-    LEX_EXP,      /* "1e" */
-    LEX_EXP_SIGN, /* "1e+" */
-    LEX_EXP_DIGITS,
-    LEX_KEYWORD,
-};
+#include "emu/base/json_scan.h"
 
 /* What the grammar allows next. */
 enum expectation {
@@ -38,7 +21,6 @@ enum expectation {
     EXPECT_KEY,          /* After ',' in an object. */
     EXPECT_COLON,
     EXPECT_SEPARATOR, /* ',' or the end of the container. */
-    EXPECT_NOTHING,   /* The value is complete. */
 };
 
 void json_stream_init(struct json_stream *s, json_stream_emit *emit, void *arg)
@@ -78,93 +60,47 @@ void json_stream_reset(struct json_stream *s)
 {
     drop_message(s);
     str_clear(&s->token);
-    s->lexer = LEX_START;
-}
-
-static void emit(struct json_stream *s, struct json *value, struct err *err)
-{
-    if (s->emit) {
-        s->emit(s->arg, value, err);
-    } else {
-        json_free(value);
-        err_free(err);
-    }
+    s->lexer = SCAN_START;
 }
 
 /* The message is over: delivers its value or its first error. */
 static void finish_message(struct json_stream *s)
 {
-    struct json *value = s->value;
+    struct json *value = s->err ? NULL : s->value;
     struct err *err = s->err;
 
-    s->value = NULL;
+    if (value)
+        s->value = NULL;
     s->err = NULL;
-    if (!value && !err)
-        err = err_new("JSON parse error, expecting value");
-    if (err) {
-        json_free(value);
-        value = NULL;
-    }
     drop_message(s);
-    emit(s, value, err);
+    s->emit(s->arg, value, err);
 }
 
-/* An error that cannot wait for the end of the message. */
+/* An error that cannot wait for the end of the message, which is dropped. */
 static void fail_now(struct json_stream *s, struct err *err)
 {
     drop_message(s);
-    emit(s, NULL, err);
+    s->emit(s->arg, NULL, err);
 }
 
-static void note_error(struct json_stream *s, struct err *err)
+/* The bytes of the token, with the one that spoils it, are quoted as they came. */
+static void fail_stray(struct json_stream *s)
 {
-    if (s->err)
-        err_free(err);
-    else
-        s->err = err;
+    struct err *err = err_new("JSON parse error, stray '%s'", str_cstr(&s->token));
+
+    str_clear(&s->token);
+    s->lexer = SCAN_RECOVERY;
+    fail_now(s, err);
 }
 
-/* A complete value goes to where the innermost container wants it. */
-static void add_value(struct json_stream *s, struct json *value)
+static bool in_object(const struct json_stream *s)
 {
-    struct json_frame *top;
-
-    if (vec_len(&s->frames) == 0) {
-        s->value = value;
-        s->expect = EXPECT_NOTHING;
-        return;
-    }
-    top = &vec_last(&s->frames);
-    if (json_type_of(top->value) == JSON_ARRAY) {
-        json_array_add(top->value, value);
-    } else {
-        if (!json_object_add_n(top->value, top->key, top->key_len, value))
-            note_error(s, err_new("JSON parse error, duplicate key"));
-        xfree(top->key);
-        top->key = NULL;
-    }
-    s->expect = EXPECT_SEPARATOR;
+    return vec_len(&s->frames) > 0 && json_type_of(vec_last(&s->frames).value) == JSON_OBJECT;
 }
 
-static void unexpected(struct json_stream *s)
+static bool wants_key(const struct json_stream *s)
 {
-    bool in_array =
-        vec_len(&s->frames) > 0 && json_type_of(vec_last(&s->frames).value) == JSON_ARRAY;
-
-    switch ((enum expectation)s->expect) {
-    case EXPECT_KEY:
-    case EXPECT_KEY_OR_END:
-        note_error(s, err_new("JSON parse error, key is not a string in object"));
-        break;
-    case EXPECT_COLON: note_error(s, err_new("JSON parse error, missing : in object pair")); break;
-    case EXPECT_SEPARATOR:
-        note_error(
-            s, err_new("JSON parse error, expected separator in %s", in_array ? "list" : "dict"));
-        break;
-    case EXPECT_VALUE:
-    case EXPECT_VALUE_OR_END:
-    case EXPECT_NOTHING: note_error(s, err_new("JSON parse error, expecting value")); break;
-    }
+    return s->expect == EXPECT_KEY || s->expect == EXPECT_KEY_OR_END;
 }
 
 static bool wants_value(const struct json_stream *s)
@@ -172,30 +108,60 @@ static bool wants_value(const struct json_stream *s)
     return s->expect == EXPECT_VALUE || s->expect == EXPECT_VALUE_OR_END;
 }
 
+/* Notes that this token cannot be here. */
+static void unexpected(struct json_stream *s)
+{
+    if (s->expect == EXPECT_COLON)
+        s->err = err_new("JSON parse error, missing : in object pair");
+    else if (s->expect == EXPECT_SEPARATOR)
+        s->err = err_new("JSON parse error, expected separator in %s",
+                         in_object(s) ? "dict" : "list");
+    else
+        s->err = err_new("JSON parse error, expecting value");
+}
+
+/* A complete value goes to where the innermost container wants it. Takes value. */
+static void add_value(struct json_stream *s, struct json *value)
+{
+    struct json_frame *top;
+    char *key;
+
+    if (vec_len(&s->frames) == 0) {
+        s->value = value;
+        return;
+    }
+    top = &vec_last(&s->frames);
+    s->expect = EXPECT_SEPARATOR;
+    if (json_type_of(top->value) == JSON_ARRAY) {
+        json_array_add(top->value, value);
+    } else if (top->key) {
+        key = top->key;
+        top->key = NULL;
+        if (!json_object_add_take(top->value, key, top->key_len, value))
+            s->err = err_new("JSON parse error, duplicate key");
+    } else {
+        json_free(value);
+        s->err = err_new("JSON parse error, key is not a string in object");
+    }
+}
+
 static void open_container(struct json_stream *s, bool object)
 {
-    if (s->err)
-        return;
-    if (!wants_value(s)) {
+    if (!wants_value(s) && !wants_key(s)) {
         unexpected(s);
         return;
     }
-    vec_push(&s->frames, ((struct json_frame){ .value = object ? json_object() : json_array() }));
+    vec_push(&s->frames, (struct json_frame){ .value = object ? json_object() : json_array() });
     s->expect = object ? EXPECT_KEY_OR_END : EXPECT_VALUE_OR_END;
 }
 
 static void close_container(struct json_stream *s, bool object)
 {
     struct json_frame frame;
-    bool matches;
 
-    if (s->err)
-        return;
-    matches = vec_len(&s->frames) > 0 &&
-              (json_type_of(vec_last(&s->frames).value) == JSON_OBJECT) == object &&
-              (s->expect == EXPECT_SEPARATOR ||
-               s->expect == (object ? EXPECT_KEY_OR_END : EXPECT_VALUE_OR_END));
-    if (!matches) {
+    if (vec_len(&s->frames) == 0 || in_object(s) != object ||
+        (s->expect != EXPECT_SEPARATOR &&
+         s->expect != (object ? EXPECT_KEY_OR_END : EXPECT_VALUE_OR_END))) {
         unexpected(s);
         return;
     }
@@ -203,301 +169,223 @@ static void close_container(struct json_stream *s, bool object)
     add_value(s, frame.value);
 }
 
-static void string_token(struct json_stream *s)
+static void punctuation(struct json_stream *s, char c)
+{
+    if (c == ':' && s->expect == EXPECT_COLON)
+        s->expect = EXPECT_VALUE;
+    else if (c == ',' && s->expect == EXPECT_SEPARATOR)
+        s->expect = in_object(s) ? EXPECT_KEY : EXPECT_VALUE;
+    else
+        unexpected(s);
+}
+
+static void string_token(struct json_stream *s, const char *token, size_t len)
 {
     char *text;
-    size_t len;
-    struct err *err;
+    size_t text_len;
 
-    if (s->err)
-        return;
-    if (!wants_value(s) && s->expect != EXPECT_KEY && s->expect != EXPECT_KEY_OR_END) {
+    if (!wants_value(s) && !wants_key(s)) {
         unexpected(s);
         return;
     }
-    err = json_lex_string(str_cstr(&s->token), s->token.len, &text, &len);
-    if (err) {
-        note_error(s, err);
-    } else if (wants_value(s)) {
-        add_value(s, json_strn(text, len));
+    if (s->plain && wants_value(s)) {
+        add_value(s, json_strn(token + 1, len - 2));
+        return;
+    }
+    if (s->plain) {
+        text_len = len - 2;
+        text = xstrndup(token + 1, text_len);
+    } else {
+        s->err = json_lex_string(token, len, &text, &text_len);
+        if (s->err)
+            return;
+    }
+    if (wants_value(s)) {
+        add_value(s, json_strn(text, text_len));
         xfree(text);
     } else {
-        struct json_frame *top = &vec_last(&s->frames);
-
-        top->key = text;
-        top->key_len = len;
+        vec_last(&s->frames).key = text;
+        vec_last(&s->frames).key_len = text_len;
         s->expect = EXPECT_COLON;
     }
 }
 
-static void scalar_token(struct json_stream *s, bool keyword)
+static void scalar_token(struct json_stream *s, bool number, const char *token, size_t len)
 {
     struct json *value = NULL;
-    struct err *err = NULL;
 
-    if (s->err)
-        return;
-    /* A word that is none is reported as that, wherever it stands. */
-    if (keyword)
-        err = json_lex_keyword(str_cstr(&s->token), &value);
-    else
-        value = json_lex_number(str_cstr(&s->token), s->token.len);
-    if (err) {
-        note_error(s, err);
-    } else if (wants_value(s)) {
-        add_value(s, value);
-    } else {
-        json_free(value);
+    if (!wants_value(s) && !wants_key(s)) {
         unexpected(s);
+        return;
     }
-}
-
-static void punctuation(struct json_stream *s, char c)
-{
-    if (s->err)
-        return;
-    if (c == ':' && s->expect == EXPECT_COLON)
-        s->expect = EXPECT_VALUE;
-    else if (c == ',' && s->expect == EXPECT_SEPARATOR)
-        s->expect =
-            json_type_of(vec_last(&s->frames).value) == JSON_OBJECT ? EXPECT_KEY : EXPECT_VALUE;
+    if (number)
+        value = json_lex_number(token, len);
     else
-        unexpected(s);
+        s->err = json_lex_keyword(token, len, &value);
+    if (value)
+        add_value(s, value);
 }
 
-/* After a token: is the message complete, or too large? */
-static void after_token(struct json_stream *s)
+/* After a token of len bytes: is the message too large, or complete? */
+static void after_token(struct json_stream *s, size_t len)
 {
     s->tokens++;
-    s->bytes += s->token.len;
+    s->bytes += len;
     if (s->bytes > JSON_MESSAGE_BYTES_MAX)
         fail_now(s, err_new("JSON token size limit exceeded"));
     else if (s->tokens > JSON_MESSAGE_TOKENS_MAX)
         fail_now(s, err_new("JSON token count limit exceeded"));
     else if (s->braces + s->brackets > JSON_DEPTH_MAX)
         fail_now(s, err_new("JSON nesting depth limit exceeded"));
-    else if ((s->braces <= 0 && s->brackets <= 0) || s->braces < 0 || s->brackets < 0)
+    else if (s->braces < 0 || s->brackets < 0 || s->braces + s->brackets == 0)
         finish_message(s);
-    str_clear(&s->token);
 }
 
-static void structural(struct json_stream *s, char c)
+static void structural_token(struct json_stream *s, char c)
 {
-    str_clear(&s->token);
-    str_addc(&s->token, c);
+    bool object = c == '{' || c == '}';
+
     switch (c) {
     case '{':
-        s->braces++;
-        open_container(s, true);
+    case '[':
+        *(object ? &s->braces : &s->brackets) += 1;
+        if (!s->err)
+            open_container(s, object);
         break;
     case '}':
-        s->braces--;
-        close_container(s, true);
-        break;
-    case '[':
-        s->brackets++;
-        open_container(s, false);
-        break;
     case ']':
-        s->brackets--;
-        close_container(s, false);
+        *(object ? &s->braces : &s->brackets) -= 1;
+        if (!s->err)
+            close_container(s, object);
         break;
-    default: punctuation(s, c);
+    default:
+        if (!s->err)
+            punctuation(s, c);
     }
-    after_token(s);
+    after_token(s, 1);
 }
 
-static bool is_structural(char c) { return c && strchr("{}[]:,", c); }
-
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-static bool is_letter(char c) { return c >= 'a' && c <= 'z'; }
-
-static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
-
-/* No token can go on or begin with this byte. Text that led to it is dropped with the message. */
-static void bad_byte(struct json_stream *s, char c)
+/* A string, number or word that is whole. */
+static void text_token(struct json_stream *s, enum json_scan_state kind, const char *token,
+                       size_t len)
 {
-    struct err *err;
-
-    if ((uint8_t)c < 0x20 || (uint8_t)c >= 0x7f) {
-        err = err_new("JSON parse error, stray '\\u%04X'",
-                      (uint8_t)c >= 0x80 ? 0xfffd : (unsigned)(uint8_t)c);
-    } else {
-        str_addc(&s->token, c);
-        err = err_new("JSON parse error, stray '%s'", str_cstr(&s->token));
+    s->lexer = SCAN_START;
+    if (!s->err) {
+        if (json_scan_in_string(kind))
+            string_token(s, token, len);
+        else
+            scalar_token(s, json_scan_in_number(kind), token, len);
     }
-    str_clear(&s->token);
-    /* 0xFE and 0xFF are what a client sends to get back in step, so nothing is skipped after them. */
-    s->lexer = (uint8_t)c >= 0xfe ? LEX_START : LEX_RECOVERY;
-    fail_now(s, err);
+    after_token(s, len);
 }
 
-static void start_token(struct json_stream *s, char c)
+/* Goes on with a token of which the bytes from start to p are not in s->token yet. */
+static const char *continue_token(struct json_stream *s, const char *start, const char *p,
+                                  const char *end)
 {
-    s->lexer = LEX_START;
-    if (is_space(c))
-        return;
-    if (is_structural(c)) {
-        structural(s, c);
-        return;
+    enum json_scan_state state = s->lexer;
+
+    p = json_scan(&state, &s->plain, p, end);
+    if (state == SCAN_START && s->token.len == 0) {
+        text_token(s, s->lexer, start, (size_t)(p - start));
+        return p;
     }
-    str_clear(&s->token);
-    if (c == '"')
-        s->lexer = LEX_DQ;
-    else if (c == '\'')
-        s->lexer = LEX_SQ;
-    else if (c == '-')
-        s->lexer = LEX_MINUS;
-    else if (c == '0')
-        s->lexer = LEX_ZERO;
-    else if (is_digit(c))
-        s->lexer = LEX_DIGITS;
-    else if (is_letter(c))
-        s->lexer = LEX_KEYWORD;
-    else {
-        bad_byte(s, c);
-        return;
-    }
-    str_addc(&s->token, c);
-}
-
-/* Where a number goes with this byte; LEX_START: it ends before it; -1: the byte cannot be there. */
-static int next_number_state(int state, char c)
-{
-    bool exponent = c == 'e' || c == 'E';
-
-    switch (state) {
-    case LEX_MINUS: return c == '0' ? LEX_ZERO : is_digit(c) ? LEX_DIGITS : -1;
-    case LEX_ZERO: return c == '.' ? LEX_POINT : exponent ? LEX_EXP : is_digit(c) ? -1 : LEX_START;
-    case LEX_DIGITS:
-        return is_digit(c) ? LEX_DIGITS : c == '.' ? LEX_POINT : exponent ? LEX_EXP : LEX_START;
-    case LEX_POINT: return is_digit(c) ? LEX_FRACTION : -1;
-    case LEX_FRACTION: return is_digit(c) ? LEX_FRACTION : exponent ? LEX_EXP : LEX_START;
-    case LEX_EXP: return c == '+' || c == '-' ? LEX_EXP_SIGN : is_digit(c) ? LEX_EXP_DIGITS : -1;
-    case LEX_EXP_SIGN: return is_digit(c) ? LEX_EXP_DIGITS : -1;
-    default: return is_digit(c) ? LEX_EXP_DIGITS : LEX_START;
-    }
-}
-
-static void end_scalar(struct json_stream *s, bool keyword)
-{
-    s->lexer = LEX_START;
-    scalar_token(s, keyword);
-    after_token(s);
-}
-
-static void number_byte(struct json_stream *s, char c)
-{
-    int next = next_number_state(s->lexer, c);
-
-    if (next < 0) {
-        bad_byte(s, c);
-    } else if (next == LEX_START) {
-        end_scalar(s, false);
-        if (!s->finished)
-            start_token(s, c);
-    } else {
-        s->lexer = next;
-        str_addc(&s->token, c);
-    }
-}
-
-static void string_byte(struct json_stream *s, char c)
-{
-    bool single = s->lexer == LEX_SQ || s->lexer == LEX_SQ_ESCAPE;
-    bool escaped = s->lexer == LEX_DQ_ESCAPE || s->lexer == LEX_SQ_ESCAPE;
-
-    if ((uint8_t)c < 0x20 || (uint8_t)c >= 0xfe) {
-        bad_byte(s, c);
-        return;
-    }
-    str_addc(&s->token, c);
-    if (escaped) {
-        s->lexer = single ? LEX_SQ : LEX_DQ;
-    } else if (c == '\\') {
-        s->lexer = single ? LEX_SQ_ESCAPE : LEX_DQ_ESCAPE;
-    } else if (c == (single ? '\'' : '"')) {
-        s->lexer = LEX_START;
-        string_token(s);
-        after_token(s);
-    }
-}
-
-static void feed_byte(struct json_stream *s, char c)
-{
-    switch ((enum lexer_state)s->lexer) {
-    case LEX_START: start_token(s, c); break;
-    case LEX_RECOVERY:
-        if (is_structural(c))
-            start_token(s, c);
-        else if (((uint8_t)c < 0x20 && c != '\t') || (uint8_t)c >= 0xfe)
-            s->lexer = LEX_START;
-        break;
-    case LEX_DQ:
-    case LEX_DQ_ESCAPE:
-    case LEX_SQ:
-    case LEX_SQ_ESCAPE: string_byte(s, c); break;
-    case LEX_KEYWORD:
-        if (is_letter(c)) {
-            str_addc(&s->token, c);
-        } else {
-            end_scalar(s, true);
-            if (!s->finished)
-                start_token(s, c);
-        }
-        break;
-    default: number_byte(s, c);
-    }
-    if (s->token.len > JSON_MESSAGE_BYTES_MAX) {
+    str_addn(&s->token, start, (size_t)(p - start));
+    if (state == SCAN_START) {
+        text_token(s, s->lexer, s->token.data, s->token.len);
         str_clear(&s->token);
-        s->lexer = LEX_RECOVERY;
+    } else if (state == SCAN_BAD) {
+        str_addc(&s->token, *p++);
+        fail_stray(s);
+    } else if (s->token.len > JSON_MESSAGE_BYTES_MAX) {
+        str_clear(&s->token);
+        s->lexer = SCAN_RECOVERY;
         fail_now(s, err_new("JSON token size limit exceeded"));
+    } else {
+        s->lexer = state;
+    }
+    return p;
+}
+
+static const char *start_token(struct json_stream *s, const char *p, const char *end)
+{
+    while (p < end && (*p == ' ' || *p == '\t' || *p == '\n' || *p == '\r'))
+        p++;
+    if (p == end)
+        return p;
+    switch (*p) {
+    case '{':
+    case '}':
+    case '[':
+    case ']':
+    case ':':
+    case ',': structural_token(s, *p); return p + 1;
+    default:
+        s->lexer = json_scan_first(*p);
+        if (s->lexer == SCAN_BAD) {
+            str_addc(&s->token, *p);
+            fail_stray(s);
+            return p + 1;
+        }
+        s->plain = true;
+        return continue_token(s, p, p + 1, end);
     }
 }
 
 void json_stream_feed(struct json_stream *s, const char *bytes, size_t len)
 {
+    const char *p = bytes, *end = bytes + len;
+
     s->finished = false;
-    for (size_t i = 0; i < len && !s->finished; i++)
-        feed_byte(s, bytes[i]);
+    while (p < end && !s->finished) {
+        if (s->lexer == SCAN_START) {
+            p = start_token(s, p, end);
+        } else if (s->lexer == SCAN_RECOVERY) {
+            p = json_scan_recover(p, end);
+            if (p < end)
+                s->lexer = SCAN_START;
+        } else {
+            p = continue_token(s, p, p, end);
+        }
+    }
 }
 
 void json_stream_end(struct json_stream *s)
 {
     s->finished = false;
-    if (s->lexer == LEX_KEYWORD)
-        end_scalar(s, true);
-    else if (s->lexer == LEX_ZERO || s->lexer == LEX_DIGITS || s->lexer == LEX_FRACTION ||
-             s->lexer == LEX_EXP_DIGITS)
-        end_scalar(s, false);
+    if (json_scan_may_end(s->lexer))
+        text_token(s, s->lexer, s->token.data, s->token.len);
+    else if (s->lexer != SCAN_START && s->lexer != SCAN_RECOVERY)
+        fail_stray(s);
     if (s->finished)
         return;
-    if (s->lexer != LEX_START && s->lexer != LEX_RECOVERY)
-        fail_now(s, err_new("JSON parse error, premature EOI"));
-    else if (s->braces || s->brackets)
-        fail_now(s, s->err ? err_copy(s->err) : err_new("JSON parse error, premature EOI"));
-    json_stream_reset(s);
+    if (s->tokens > 0) {
+        if (!s->err)
+            s->err = err_new("JSON parse error, premature EOI");
+        finish_message(s);
+    }
+    if (!s->finished)
+        json_stream_reset(s);
 }
 
 /* One value and nothing else. */
 struct one_shot {
     struct json *value;
     struct err *err;
-    unsigned count;
 };
 
 static void collect(void *arg, struct json *value, struct err *err)
 {
     struct one_shot *one = arg;
 
-    if (one->count++ == 0) {
+    if (!one->value && !one->err) {
         one->value = value;
         one->err = err;
         return;
     }
     json_free(value);
-    err_keep_first(&one->err, err ? err : err_new("JSON parse error, expecting one value"));
+    err_free(err);
+    err_keep_first(&one->err, err_new("Expecting at most one JSON value"));
 }
 
 struct err *json_parse(const char *text, size_t len, struct json **out)
@@ -510,7 +398,7 @@ struct err *json_parse(const char *text, size_t len, struct json **out)
     json_stream_end(&s);
     json_stream_fini(&s);
     if (!one.err && !one.value)
-        one.err = err_new("JSON parse error, expecting value");
+        one.err = err_new("Expecting a JSON value");
     if (one.err) {
         json_free(one.value);
         return one.err;
