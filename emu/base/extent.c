@@ -120,18 +120,24 @@ static struct extent *first_overlap(struct extent *e, uint64_t off, uint64_t las
     return NULL;
 }
 
+/* The last byte of a range that may reach beyond 64 bits. */
+static uint64_t last_byte(uint64_t off, uint64_t len)
+{
+    return len - 1 > UINT64_MAX - off ? UINT64_MAX : off + (len - 1);
+}
+
 struct extent *extent_find(const struct extent_set *set, uint64_t off, uint64_t len)
 {
-    return len ? first_overlap(set->root, off, off + (len - 1)) : NULL;
+    return len ? first_overlap(set->root, off, last_byte(off, len)) : NULL;
 }
 
 struct extent *extent_find_next(const struct extent *prev, uint64_t off, uint64_t len)
 {
-    uint64_t last = off + (len - 1);
+    uint64_t last = last_byte(off, len);
     const struct extent *e = prev;
     struct extent *found = first_overlap(e->right, off, last);
 
-    while (!found && e->parent) {
+    while (!found && e->parent && e->off <= last) {
         const struct extent *child = e;
 
         e = e->parent;

@@ -66,6 +66,19 @@ static const uint32_t k256[64] = {
 
 static uint32_t rotr(uint32_t v, unsigned n) { return v >> n | v << (32 - n); }
 
+/* One round in which variable a of the standard is s[a], b the one after it, and so on around. */
+static inline void sha256_round(uint32_t s[8], unsigned a, uint32_t kw)
+{
+    uint32_t va = s[a], vb = s[(a + 1) % 8], vc = s[(a + 2) % 8];
+    uint32_t ve = s[(a + 4) % 8], vf = s[(a + 5) % 8], vg = s[(a + 6) % 8];
+    uint32_t t1 = s[(a + 7) % 8] + (rotr(ve, 6) ^ rotr(ve, 11) ^ rotr(ve, 25)) +
+                  ((ve & vf) ^ (~ve & vg)) + kw;
+    uint32_t t2 = (rotr(va, 2) ^ rotr(va, 13) ^ rotr(va, 22)) + ((va & vb) ^ (va & vc) ^ (vb & vc));
+
+    s[(a + 3) % 8] += t1;
+    s[(a + 7) % 8] = t1 + t2;
+}
+
 static void compress(uint32_t state[8], const uint8_t *block)
 {
     uint32_t w[64], s[8];
@@ -79,15 +92,16 @@ static void compress(uint32_t state[8], const uint8_t *block)
                (rotr(b, 17) ^ rotr(b, 19) ^ b >> 10);
     }
     memcpy(s, state, sizeof(s));
-    for (int i = 0; i < 64; i++) {
-        uint32_t t1 = s[7] + (rotr(s[4], 6) ^ rotr(s[4], 11) ^ rotr(s[4], 25)) +
-                      ((s[4] & s[5]) ^ (~s[4] & s[6])) + k256[i] + w[i];
-        uint32_t t2 = (rotr(s[0], 2) ^ rotr(s[0], 13) ^ rotr(s[0], 22)) +
-                      ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-
-        memmove(s + 1, s, 7 * sizeof(s[0]));
-        s[4] += t1;
-        s[0] = t1 + t2;
+    /* The names of the eight variables move by one each round; after eight rounds they are back. */
+    for (int i = 0; i < 64; i += 8) {
+        sha256_round(s, 0, k256[i] + w[i]);
+        sha256_round(s, 7, k256[i + 1] + w[i + 1]);
+        sha256_round(s, 6, k256[i + 2] + w[i + 2]);
+        sha256_round(s, 5, k256[i + 3] + w[i + 3]);
+        sha256_round(s, 4, k256[i + 4] + w[i + 4]);
+        sha256_round(s, 3, k256[i + 5] + w[i + 5]);
+        sha256_round(s, 2, k256[i + 6] + w[i + 6]);
+        sha256_round(s, 1, k256[i + 7] + w[i + 7]);
     }
     for (int i = 0; i < 8; i++)
         state[i] += s[i];
@@ -110,12 +124,13 @@ void sha256_update(struct sha256 *h, const void *data, size_t len)
         size_t used = h->total % 64;
         size_t n = len < 64 - used ? len : 64 - used;
 
-        memcpy(h->block + used, p, n);
+        if (n < 64)
+            memcpy(h->block + used, p, n);
+        if (used + n == 64)
+            compress(h->state, n < 64 ? h->block : p);
         h->total += n;
         p += n;
         len -= n;
-        if (h->total % 64 == 0)
-            compress(h->state, h->block);
     }
 }
 

@@ -243,23 +243,25 @@ bool hbitmap_next_dirty(const struct hbitmap *h, uint64_t off, uint64_t end, uin
 
 bool hbitmap_next_zero(const struct hbitmap *h, uint64_t off, uint64_t end, uint64_t *out)
 {
+    uint64_t first, stop;
+
     end = MIN(end, h->size);
     if (off >= end)
         return false;
-    for (uint64_t w = (off >> h->shift) / 64; w < word_count(h->bits); w++) {
-        uint64_t clean = ~h->level[0][w], bit, found;
+    first = off >> h->shift;
+    /* Only up to the end: callers that take small areas out of a large dirty one must not pay for all of it. */
+    stop = ((end - 1) >> h->shift) + 1;
+    for (uint64_t w = first / 64; w < word_count(stop); w++) {
+        uint64_t clean = ~h->level[0][w], bit;
 
-        if (w == (off >> h->shift) / 64)
-            clean &= UINT64_MAX << (off >> h->shift) % 64;
+        if (w == first / 64)
+            clean &= UINT64_MAX << first % 64;
         if (!clean)
             continue;
         bit = w * 64 + (uint64_t)__builtin_ctzll(clean);
-        if (bit >= h->bits)
+        if (bit >= stop)
             return false;
-        found = MAX(bit << h->shift, off);
-        if (found >= end)
-            return false;
-        *out = found;
+        *out = MAX(bit << h->shift, off);
         return true;
     }
     return false;
@@ -321,7 +323,10 @@ bool hbitmap_truncate(struct hbitmap *h, uint64_t size)
     return true;
 }
 
-uint64_t hbitmap_serial_align(const struct hbitmap *h) { return UINT64_C(64) << h->shift; }
+uint64_t hbitmap_serial_align(const struct hbitmap *h)
+{
+    return h->shift < 58 ? UINT64_C(64) << h->shift : UINT64_C(1) << 63;
+}
 
 uint64_t hbitmap_serial_size(const struct hbitmap *h, uint64_t off, uint64_t len)
 {

@@ -8,6 +8,7 @@
 #include "emu/base/map.h"
 #include "emu/base/vec.h"
 
+/* Only as much of the union is allocated as the type needs. */
 struct json {
     enum json_type type;
     unsigned refs;
@@ -17,7 +18,7 @@ struct json {
         uint64_t uinteger;
         double number;
         struct {
-            char *text; /* owned, terminated */
+            char *text; /* Right behind this structure, terminated. */
             size_t len;
         } string;
         VEC(struct json *) array;
@@ -25,20 +26,20 @@ struct json {
     } u;
 };
 
-static struct json *make(enum json_type type)
+static struct json *make(enum json_type type, size_t payload)
 {
-    struct json *v = xmalloc(sizeof(*v));
+    struct json *v = xmalloc(offsetof(struct json, u) + payload);
 
     v->type = type;
     v->refs = 1;
     return v;
 }
 
-struct json *json_null(void) { return make(JSON_NULL); }
+struct json *json_null(void) { return make(JSON_NULL, 0); }
 
 struct json *json_bool(bool value)
 {
-    struct json *v = make(JSON_BOOL);
+    struct json *v = make(JSON_BOOL, sizeof(v->u.boolean));
 
     v->u.boolean = value;
     return v;
@@ -46,7 +47,7 @@ struct json *json_bool(bool value)
 
 struct json *json_int(int64_t value)
 {
-    struct json *v = make(JSON_INT);
+    struct json *v = make(JSON_INT, sizeof(v->u.integer));
 
     v->u.integer = value;
     return v;
@@ -54,7 +55,7 @@ struct json *json_int(int64_t value)
 
 struct json *json_uint(uint64_t value)
 {
-    struct json *v = make(JSON_UINT);
+    struct json *v = make(JSON_UINT, sizeof(v->u.uinteger));
 
     v->u.uinteger = value;
     return v;
@@ -62,7 +63,7 @@ struct json *json_uint(uint64_t value)
 
 struct json *json_double(double value)
 {
-    struct json *v = make(JSON_DOUBLE);
+    struct json *v = make(JSON_DOUBLE, sizeof(v->u.number));
 
     v->u.number = value;
     return v;
@@ -70,12 +71,13 @@ struct json *json_double(double value)
 
 struct json *json_strn(const char *bytes, size_t len)
 {
-    struct json *v = make(JSON_STRING);
+    struct json *v = make(JSON_STRING, sizeof(v->u.string) + len + 1);
+    char *text = (char *)&v->u.string + sizeof(v->u.string);
 
-    v->u.string.text = xmalloc(len + 1);
     if (len)
-        memcpy(v->u.string.text, bytes, len);
-    v->u.string.text[len] = 0;
+        memcpy(text, bytes, len);
+    text[len] = 0;
+    v->u.string.text = text;
     v->u.string.len = len;
     return v;
 }
@@ -84,19 +86,21 @@ struct json *json_str(const char *text) { return json_strn(text, strlen(text)); 
 
 struct json *json_strf(const char *fmt, ...)
 {
-    struct json *v = make(JSON_STRING);
+    struct json *v;
     va_list args;
+    char *text;
 
     va_start(args, fmt);
-    v->u.string.text = xvasprintf(fmt, args);
+    text = xvasprintf(fmt, args);
     va_end(args);
-    v->u.string.len = strlen(v->u.string.text);
+    v = json_str(text);
+    xfree(text);
     return v;
 }
 
 struct json *json_array(void)
 {
-    struct json *v = make(JSON_ARRAY);
+    struct json *v = make(JSON_ARRAY, sizeof(v->u.array));
 
     memset(&v->u.array, 0, sizeof(v->u.array));
     return v;
@@ -104,7 +108,7 @@ struct json *json_array(void)
 
 struct json *json_object(void)
 {
-    struct json *v = make(JSON_OBJECT);
+    struct json *v = make(JSON_OBJECT, sizeof(v->u.object));
 
     map_init(&v->u.object);
     return v;
@@ -125,9 +129,7 @@ void json_free(struct json *v)
 {
     if (!v || --v->refs > 0)
         return;
-    if (v->type == JSON_STRING) {
-        xfree(v->u.string.text);
-    } else if (v->type == JSON_ARRAY) {
+    if (v->type == JSON_ARRAY) {
         for (size_t i = 0; i < v->u.array.len; i++)
             json_free(v->u.array.items[i]);
         vec_fini(&v->u.array);
@@ -144,6 +146,11 @@ struct json *json_copy(const struct json *v)
     struct json *inner;
 
     switch (v->type) {
+    case JSON_NULL: return json_null();
+    case JSON_BOOL: return json_bool(v->u.boolean);
+    case JSON_INT: return json_int(v->u.integer);
+    case JSON_UINT: return json_uint(v->u.uinteger);
+    case JSON_DOUBLE: return json_double(v->u.number);
     case JSON_STRING: return json_strn(v->u.string.text, v->u.string.len);
     case JSON_ARRAY:
         copy = json_array();
@@ -155,11 +162,9 @@ struct json *json_copy(const struct json *v)
         json_object_for_each(v, i, key, inner)
             json_object_set(copy, key, json_copy(inner));
         return copy;
-    default:
-        copy = make(v->type);
-        copy->u = v->u;
-        return copy;
+    case JSON_TYPE_COUNT: break;
     }
+    unreachable();
 }
 
 static bool is_integer(const struct json *v) { return v->type == JSON_INT || v->type == JSON_UINT; }
@@ -319,6 +324,15 @@ bool json_object_add_n(struct json *obj, const char *key, size_t key_len, struct
 {
     check(obj->type == JSON_OBJECT && obj->refs == 1);
     if (map_add_n(&obj->u.object, key, key_len, val))
+        return true;
+    json_free(val);
+    return false;
+}
+
+bool json_object_add_take(struct json *obj, char *key, size_t key_len, struct json *val)
+{
+    check(obj->type == JSON_OBJECT && obj->refs == 1);
+    if (map_add_take(&obj->u.object, key, key_len, val))
         return true;
     json_free(val);
     return false;

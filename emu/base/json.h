@@ -89,6 +89,8 @@ void json_object_set(struct json *obj, const char *key, struct json *val);
 bool json_object_add(struct json *obj, const char *key, struct json *val);
 /* The same with key_len bytes of key. */
 bool json_object_add_n(struct json *obj, const char *key, size_t key_len, struct json *val);
+/* The same, and takes key too: heap text without NUL of key_len bytes, terminated. */
+bool json_object_add_take(struct json *obj, char *key, size_t key_len, struct json *val);
 /* Shorthands. */
 void json_object_set_str(struct json *obj, const char *key, const char *text);
 void json_object_set_int(struct json *obj, const char *key, int64_t value);

@@ -45,7 +45,7 @@ struct json_stream {
     void *arg;
     int lexer;        /* State inside a token. */
     int expect;       /* What the grammar allows next. */
-    unsigned escape;  /* Hex digits left of a \u escape. */
+    bool plain;       /* The string under way is ASCII without escapes so far. */
     struct str token; /* Raw bytes of the token under way. */
     VEC(struct json_frame) frames;
     struct json *value;     /* owned; a finished message. */

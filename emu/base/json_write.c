@@ -1,6 +1,5 @@
 #include "emu/base/json_write.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,21 +8,28 @@
 #include "emu/base/alloc.h"
 #include "emu/base/utf8.h"
 
-enum { HASH_BUCKETS = 512, INDENT = 4 };
+enum {
+    HASH_BUCKETS = 512,
+    INDENT = 4,
+    MEMBERS_FEW = 12, /* Kept on the stack, which is as deep as the value. */
+    SORT_SMALL = 24,
+};
 
-static void add_escape(struct str *out, uint32_t code)
+static char *put_unit(char *to, uint32_t unit)
 {
-    if (code > 0xffff) {
-        code -= 0x10000;
-        str_addf(out, "\\u%04X\\u%04X", 0xd800 + (code >> 10), 0xdc00 + (code & 0x3ff));
-    } else {
-        str_addf(out, "\\u%04X", code);
-    }
+    static const char digits[] = "0123456789ABCDEF";
+
+    *to++ = '\\';
+    *to++ = 'u';
+    for (int shift = 12; shift >= 0; shift -= 4)
+        *to++ = digits[unit >> shift & 15];
+    return to;
 }
 
 static void add_code(struct str *out, uint32_t code)
 {
     static const char named[] = "\"\"\\\\\bb\ff\nn\rr\tt";
+    char escape[12], *end;
 
     for (const char *n = named; *n; n += 2) {
         if (code == (uint8_t)n[0]) {
@@ -32,33 +38,34 @@ static void add_code(struct str *out, uint32_t code)
             return;
         }
     }
-    if (code < 0x20 || code >= 0x7f)
-        add_escape(out, code);
-    else
-        str_addc(out, (char)code);
+    if (code > 0xffff) {
+        end = put_unit(escape, 0xd800 + ((code - 0x10000) >> 10));
+        end = put_unit(end, 0xdc00 + ((code - 0x10000) & 0x3ff));
+    } else {
+        end = put_unit(escape, code);
+    }
+    str_addn(out, escape, (size_t)(end - escape));
 }
 
+/* The other bytes are escaped, or are part of a sequence that is. */
 static bool is_plain(char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; }
 
 void json_write_string(struct str *out, const char *bytes, size_t len)
 {
+    const char *end = bytes + len;
+
     str_addc(out, '"');
-    while (len > 0) {
-        size_t n = 0;
+    while (bytes < end) {
+        const char *plain = bytes;
+        uint32_t code;
 
-        while (n < len && is_plain(bytes[n]))
-            n++;
-        str_addn(out, bytes, n);
-        bytes += n;
-        len -= n;
-        if (len > 0) {
-            uint32_t code;
-
-            n = utf8_decode(bytes, len, &code);
-            add_code(out, code == UINT32_MAX ? UTF8_REPLACEMENT : code);
-            bytes += n;
-            len -= n;
-        }
+        while (bytes < end && is_plain(*bytes))
+            bytes++;
+        str_addn(out, plain, (size_t)(bytes - plain));
+        if (bytes == end)
+            break;
+        bytes += utf8_decode(bytes, (size_t)(end - bytes), &code);
+        add_code(out, code == UINT32_MAX ? UTF8_REPLACEMENT : code);
     }
     str_addc(out, '"');
 }
@@ -91,9 +98,25 @@ static int compare_members(const void *a, const void *b)
     return x->place > y->place ? -1 : x->place < y->place;
 }
 
-static struct member *members_of(const struct json *object, unsigned flags)
+static void sort_members(struct member *members, size_t n)
 {
-    struct member *members = xcalloc(json_object_size(object), sizeof(*members));
+    if (n > SORT_SMALL) {
+        qsort(members, n, sizeof(*members), compare_members);
+        return;
+    }
+    for (size_t i = 1; i < n; i++) {
+        struct member m = members[i];
+        size_t at = i;
+
+        for (; at > 0 && compare_members(&m, &members[at - 1]) < 0; at--)
+            members[at] = members[at - 1];
+        members[at] = m;
+    }
+}
+
+/* Fills members, in the order in which they are written. */
+static void list_members(const struct json *object, unsigned flags, struct member *members)
+{
     const char *key;
     struct json *value;
     size_t n = 0;
@@ -105,8 +128,7 @@ static struct member *members_of(const struct json *object, unsigned flags)
         n++;
     }
     if (flags & JSON_HASH_ORDER)
-        qsort(members, n, sizeof(*members), compare_members);
-    return members;
+        sort_members(members, n);
 }
 
 static void new_line(struct str *out, unsigned flags, unsigned depth)
@@ -119,27 +141,42 @@ static void new_line(struct str *out, unsigned flags, unsigned depth)
 
 static void separator(struct str *out, unsigned flags)
 {
-    str_add(out, flags & (JSON_PRETTY | JSON_TIGHT) ? "," : ", ");
+    str_addc(out, ',');
+    if (!(flags & (JSON_PRETTY | JSON_TIGHT)))
+        str_addc(out, ' ');
 }
 
 static void write_value(struct str *out, const struct json *v, unsigned flags, unsigned depth);
 
-static void write_object(struct str *out, const struct json *v, unsigned flags, unsigned depth)
+static void write_members(struct str *out, const struct member *members, size_t n, unsigned flags,
+                          unsigned depth)
 {
-    struct member *members = members_of(v, flags);
-
     str_addc(out, '{');
-    for (size_t i = 0; i < json_object_size(v); i++) {
+    for (size_t i = 0; i < n; i++) {
         if (i)
             separator(out, flags);
         new_line(out, flags, depth + 1);
         json_write_string(out, members[i].key, strlen(members[i].key));
-        str_add(out, flags & JSON_TIGHT ? ":" : ": ");
+        str_addc(out, ':');
+        if (!(flags & JSON_TIGHT))
+            str_addc(out, ' ');
         write_value(out, members[i].value, flags, depth + 1);
     }
     new_line(out, flags, depth);
     str_addc(out, '}');
-    xfree(members);
+}
+
+static void write_object(struct str *out, const struct json *v, unsigned flags, unsigned depth)
+{
+    struct member few[MEMBERS_FEW], *members = few;
+    size_t n = json_object_size(v);
+
+    if (n > MEMBERS_FEW)
+        members = xcalloc(n, sizeof(*members));
+    list_members(v, flags, members);
+    write_members(out, members, n, flags, depth);
+    if (members != few)
+        xfree(members);
 }
 
 static void write_array(struct str *out, const struct json *v, unsigned flags, unsigned depth)
@@ -155,12 +192,30 @@ static void write_array(struct str *out, const struct json *v, unsigned flags, u
     str_addc(out, ']');
 }
 
+static void write_magnitude(struct str *out, uint64_t value)
+{
+    char digits[20], *first = digits + sizeof(digits);
+
+    do {
+        *--first = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    str_addn(out, first, (size_t)(digits + sizeof(digits) - first));
+}
+
+static void write_integer(struct str *out, int64_t value)
+{
+    if (value < 0)
+        str_addc(out, '-');
+    write_magnitude(out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
+
 static void write_value(struct str *out, const struct json *v, unsigned flags, unsigned depth)
 {
     switch (json_type_of(v)) {
     case JSON_BOOL: str_add(out, json_get_bool(v) ? "true" : "false"); break;
-    case JSON_INT: str_addf(out, "%" PRId64, json_get_int(v)); break;
-    case JSON_UINT: str_addf(out, "%" PRIu64, json_get_uint(v)); break;
+    case JSON_INT: write_integer(out, json_get_int(v)); break;
+    case JSON_UINT: write_magnitude(out, json_get_uint(v)); break;
     case JSON_DOUBLE:
         if (isfinite(json_get_double(v)))
             str_addf(out, "%.17g", json_get_double(v));

@@ -12,17 +12,22 @@ static log_sink *sink_fn;
 static void *sink_arg;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-static void emit(enum log_level level, const char *tag, const char *fmt, va_list args)
+static void put_line(enum log_level level, const char *line)
 {
-    char *text = xvasprintf(fmt, args);
-    char *line = xasprintf("%s%s%s%s", prefix_text, prefix_text[0] ? ": " : "", tag, text);
-
     pthread_mutex_lock(&lock);
     if (sink_fn)
         sink_fn(sink_arg, level, line);
     else
         fprintf(stderr, "%s\n", line);
     pthread_mutex_unlock(&lock);
+}
+
+static void emit(enum log_level level, const char *tag, const char *fmt, va_list args)
+{
+    char *text = xvasprintf(fmt, args);
+    char *line = xasprintf("%s%s%s%s", prefix_text, prefix_text[0] ? ": " : "", tag, text);
+
+    put_line(level, line);
     xfree(line);
     xfree(text);
 }
@@ -57,8 +62,15 @@ void log_info(const char *fmt, ...)
 void log_err(const char *prefix, struct err *err)
 {
     log_error("%s%s%s", prefix ? prefix : "", prefix ? ": " : "", err_text(err));
-    if (err_hint(err)[0])
-        log_error("%.*s", (int)strcspn(err_hint(err), "\n"), err_hint(err));
+    /* Advice is for people and goes without the name of the program. */
+    for (const char *hint = err_hint(err); *hint;) {
+        size_t len = strcspn(hint, "\n");
+        char *line = xstrndup(hint, len);
+
+        put_line(LOG_LEVEL_ERROR, line);
+        xfree(line);
+        hint += len + (hint[len] == '\n');
+    }
     err_free(err);
 }
 

@@ -91,11 +91,12 @@ static void rebuild(struct map *m)
         index_add(m, i);
 }
 
-static void append(struct map *m, const char *key, size_t len, uint32_t hash, void *value)
+/* Takes key. */
+static void append(struct map *m, char *key, size_t len, uint32_t hash, void *value)
 {
     if (m->used == m->cap)
         rebuild(m);
-    m->entries[m->used++] = (struct map_entry){ xstrndup(key, len), (uint32_t)len, hash, value };
+    m->entries[m->used++] = (struct map_entry){ key, (uint32_t)len, hash, value };
     m->live++;
     if (m->index)
         index_add(m, m->used - 1);
@@ -127,7 +128,7 @@ void *map_put_n(struct map *m, const char *key, size_t key_len, void *value)
         old = e->value;
         e->value = value;
     } else {
-        append(m, key, key_len, hash, value);
+        append(m, xstrndup(key, key_len), key_len, hash, value);
     }
     return old;
 }
@@ -143,6 +144,18 @@ bool map_add_n(struct map *m, const char *key, size_t key_len, void *value)
 
     if (find(m, key, key_len, hash, NULL))
         return false;
+    append(m, xstrndup(key, key_len), key_len, hash, value);
+    return true;
+}
+
+bool map_add_take(struct map *m, char *key, size_t key_len, void *value)
+{
+    uint32_t hash = hash_key(key, key_len);
+
+    if (find(m, key, key_len, hash, NULL)) {
+        xfree(key);
+        return false;
+    }
     append(m, key, key_len, hash, value);
     return true;
 }

@@ -53,6 +53,8 @@ void *map_put_n(struct map *m, const char *key, size_t key_len, void *value);
 /* Adds key unless it is there: true when added. One look-up where map_has and map_put are two. */
 bool map_add(struct map *m, const char *key, void *value);
 bool map_add_n(struct map *m, const char *key, size_t key_len, void *value);
+/* The same, and takes the key: terminated heap text. It is freed when the key is there already. */
+bool map_add_take(struct map *m, char *key, size_t key_len, void *value);
 
 /* Takes key out. Returns its value, NULL when it was missing. */
 void *map_remove(struct map *m, const char *key);

@@ -1,5 +1,6 @@
 #include "emu/base/opts.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "emu/base/str.h"
@@ -108,7 +109,7 @@ struct err *opts_u64_opt(struct opts *o, const char *name, uint64_t *out)
         return NULL;
     if (!json_as_str(v))
         return wrong_type(o, name, "integer");
-    return parse_u64(json_as_str(v), out) ? NULL : bad_value(o, name, "uint64");
+    return parse_u64(json_as_str(v), out) ? NULL : bad_value(o, name, "integer");
 }
 
 struct err *opts_i64_opt(struct opts *o, const char *name, int64_t *out)
@@ -119,7 +120,7 @@ struct err *opts_i64_opt(struct opts *o, const char *name, int64_t *out)
         return NULL;
     if (!json_as_str(v))
         return wrong_type(o, name, "integer");
-    return parse_i64(json_as_str(v), out) ? NULL : bad_value(o, name, "int64");
+    return parse_i64(json_as_str(v), out) ? NULL : bad_value(o, name, "integer");
 }
 
 struct err *opts_size_opt(struct opts *o, const char *name, uint64_t *out)
@@ -134,6 +135,11 @@ struct err *opts_size_opt(struct opts *o, const char *name, uint64_t *out)
     err = parse_size(json_as_str(v), out);
     if (!err)
         return NULL;
+    if (err_errnum(err) == ERANGE) {
+        err_free(err);
+        return err_new("Value '%s' is out of range for parameter '%s%s'", json_as_str(v), o->prefix,
+                       name);
+    }
     err_free(err);
     err = bad_value(o, name, "a non-negative number below 2^64");
     err_hint_append(err,

@@ -1,33 +1,33 @@
 #include "emu/base/str.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
 
+enum { STR_CAP_MIN = 48 };
+
 void str_init(struct str *s) { memset(s, 0, sizeof(*s)); }
 
 void str_fini(struct str *s)
 {
+    if (!s)
+        return;
     xfree(s->data);
     str_init(s);
 }
 
 char *str_reserve(struct str *s, size_t n)
 {
-    size_t need;
+    size_t cap = s->cap;
 
-    if (__builtin_add_overflow(s->len, n, &need) || need >= SIZE_MAX / 2)
-        check_failed_fmt(__FILE__, __LINE__, __func__, "a string of %zu more bytes does not fit",
-                         n);
-    if (need + 1 > s->cap) {
-        size_t cap = s->cap ? s->cap : 32;
-
-        while (cap < need + 1)
-            cap *= 2;
-        s->data = xrealloc(s->data, cap);
-        s->cap = cap;
-    }
+    if (LIKELY(n < cap - s->len))
+        return s->data + s->len;
+    check(n < SIZE_MAX / 4 && s->len < SIZE_MAX / 4);
+    cap = MAX(MAX(cap + cap / 2, s->len + n + 1), (size_t)STR_CAP_MIN);
+    s->data = xrealloc(s->data, cap);
+    s->cap = cap;
     return s->data + s->len;
 }
 
@@ -44,12 +44,20 @@ void str_addn(struct str *s, const void *bytes, size_t n)
 
     if (n)
         memcpy(to, bytes, n);
-    str_added(s, n);
+    s->len += n;
+    s->data[s->len] = 0;
 }
 
 void str_add(struct str *s, const char *text) { str_addn(s, text, strlen(text)); }
 
-void str_addc(struct str *s, char c) { str_addn(s, &c, 1); }
+void str_addc(struct str *s, char c)
+{
+    char *to = str_reserve(s, 1);
+
+    to[0] = c;
+    to[1] = 0;
+    s->len++;
+}
 
 void str_add_repeat(struct str *s, char c, size_t n)
 {
@@ -61,10 +69,18 @@ void str_add_repeat(struct str *s, char c, size_t n)
 
 void str_addv(struct str *s, const char *fmt, va_list args)
 {
-    char *text = xvasprintf(fmt, args);
+    char *to = str_reserve(s, STR_CAP_MIN);
+    size_t room = s->cap - s->len;
+    va_list again;
+    int n;
 
-    str_add(s, text);
-    xfree(text);
+    va_copy(again, args);
+    n = vsnprintf(to, room, fmt, args);
+    check(n >= 0);
+    if ((size_t)n >= room)
+        vsnprintf(str_reserve(s, (size_t)n), (size_t)n + 1, fmt, again);
+    va_end(again);
+    s->len += (size_t)n;
 }
 
 void str_addf(struct str *s, const char *fmt, ...)
