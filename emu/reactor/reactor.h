@@ -55,22 +55,19 @@ struct op {
     enum op_state state;
     uint8_t kind;
     uint8_t flags;
-    int fd;
     uint32_t mode;
-    void *handle;
-    const struct iovec *iov;
     unsigned niov;
-    uint64_t offset;
-    uint64_t len;
-    void *out;
+    const struct iovec *iov;
+    void *handle;  /* File, stream or listener; for path operations the path, during the start. */
+    void *handle2; /* Second file or path; argument of CPU work. */
+    void *out;     /* Where the output goes. */
+    uint64_t offset, offset2, len;
+    int64_t (*work)(void *arg);
     void *backend; /* The body's slot while running. */
 };
 
 /* True from the start of an op until its done is entered. */
-static inline bool op_pending(const struct op *op)
-{
-    return op->state != OP_IDLE;
-}
+static inline bool op_pending(const struct op *op) { return op->state != OP_IDLE; }
 
 /*
  * Asks for an early end of a pending op. The op still completes exactly once: with -ECANCELED when the
@@ -247,7 +244,8 @@ struct addr {
     enum addr_kind kind;
     const char *path;      /* UNIX: path; a leading '@' is not special. */
     bool abstract, tight;  /* UNIX: abstract name space; tight: no zero padding. */
-    const char *host;      /* INET: host name or number, "" or NULL for any when listening. VSOCK: cid. */
+    const char
+        *host; /* INET: host name or number, "" or NULL for any when listening. VSOCK: cid. */
     const char *port;      /* INET: number or service. VSOCK: port. */
     uint16_t port_to;      /* INET listen: try ports up to this one; 0: just port. */
     int ipv4, ipv6;        /* INET: -1 default, 0 off, 1 on. */
@@ -315,7 +313,8 @@ void reactor_off_signals(struct reactor *r);
  * reactor_thread_new() gives another simulated reactor of the same world, run by the same thread.
  */
 struct reactor_thread;
-struct err *reactor_thread_new(struct reactor *parent, const char *name, struct reactor_thread **out) MUST_USE;
+struct err *reactor_thread_new(struct reactor *parent, const char *name,
+                               struct reactor_thread **out) MUST_USE;
 struct reactor *reactor_thread_reactor(struct reactor_thread *t);
 void reactor_thread_stop(struct reactor_thread *t);
 

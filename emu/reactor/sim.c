@@ -30,10 +30,7 @@ struct sim *sim_new(const struct sim_options *options)
     return sim;
 }
 
-static void drop_disk(void *disk)
-{
-    sim_disk_unref(disk);
-}
+static void drop_disk(void *disk) { sim_disk_unref(disk); }
 
 void sim_free(struct sim *sim)
 {
@@ -51,7 +48,8 @@ void sim_free(struct sim *sim)
 
 /* ---- Slots ---- */
 
-struct sim_slot *sim_slot_new(struct sim *sim, struct op *op, void (*fn)(struct sim *, struct sim_slot *))
+struct sim_slot *sim_slot_new(struct sim *sim, struct op *op,
+                              void (*fn)(struct sim *, struct sim_slot *))
 {
     struct sim_slot *slot = NEW(struct sim_slot);
 
@@ -85,7 +83,8 @@ void sim_slot_schedule(struct sim *sim, struct sim_slot *slot)
     if (o->in_order)
         schedule_at(sim, slot, sim->now_ns + o->latency_min_ns);
     else
-        schedule_at(sim, slot, sim->now_ns + o->latency_min_ns + (int64_t)rng_below(&sim->rng, spread));
+        schedule_at(sim, slot,
+                    sim->now_ns + o->latency_min_ns + (int64_t)rng_below(&sim->rng, spread));
 }
 
 void sim_slot_schedule_now(struct sim *sim, struct sim_slot *slot)
@@ -103,7 +102,8 @@ void sim_slot_finish(struct sim *sim, struct sim_slot *slot, int64_t result)
     struct op *op = slot->op;
 
     sim_slot_free(sim, slot);
-    sim->hash = hash_u64(sim->hash ^ hash_u64((uint64_t)op->kind << 56 ^ (uint64_t)result ^ (uint64_t)sim->now_ns));
+    sim->hash = hash_u64(
+        sim->hash ^ hash_u64((uint64_t)op->kind << 56 ^ (uint64_t)result ^ (uint64_t)sim->now_ns));
     op_finish(op, result);
 }
 
@@ -183,10 +183,7 @@ static bool step_until(struct sim *sim, int64_t limit)
     }
 }
 
-bool sim_step(struct sim *sim)
-{
-    return step_until(sim, NSTIME_NEVER - 1);
-}
+bool sim_step(struct sim *sim) { return step_until(sim, NSTIME_NEVER - 1); }
 
 bool sim_run(struct sim *sim, uint64_t max_events)
 {
@@ -213,20 +210,11 @@ void sim_run_for(struct sim *sim, int64_t ns)
     advance(sim, limit);
 }
 
-int64_t sim_now(const struct sim *sim)
-{
-    return sim->now_ns;
-}
+int64_t sim_now(const struct sim *sim) { return sim->now_ns; }
 
-uint64_t sim_events(const struct sim *sim)
-{
-    return sim->events;
-}
+uint64_t sim_events(const struct sim *sim) { return sim->events; }
 
-uint64_t sim_hash(const struct sim *sim)
-{
-    return sim->hash;
-}
+uint64_t sim_hash(const struct sim *sim) { return sim->hash; }
 
 /* ---- The body ---- */
 
@@ -248,20 +236,11 @@ static const char *body_name(const struct reactor *r)
     return "sim";
 }
 
-static int64_t body_now(struct reactor *r)
-{
-    return sim_of(r)->now_ns;
-}
+static int64_t body_now(struct reactor *r) { return sim_of(r)->now_ns; }
 
-static int64_t body_wall_now(struct reactor *r)
-{
-    return WALL_START_NS + sim_of(r)->now_ns;
-}
+static int64_t body_wall_now(struct reactor *r) { return WALL_START_NS + sim_of(r)->now_ns; }
 
-static void body_wake(struct reactor *r)
-{
-    (void)r;
-}
+static void body_wake(struct reactor *r) { (void)r; }
 
 static bool body_is_home(const struct reactor *r)
 {
@@ -269,10 +248,7 @@ static bool body_is_home(const struct reactor *r)
     return true;
 }
 
-static void body_adopt(struct reactor *r)
-{
-    (void)r;
-}
+static void body_adopt(struct reactor *r) { (void)r; }
 
 struct sim_post {
     struct task task;
@@ -354,7 +330,8 @@ static int no_stream_fd(const struct reactor_stream *s)
 /* Descriptors of the host have no place in a simulated world. */
 static struct reactor_file *no_file_from_fd(struct reactor *r, int fd, unsigned flags)
 {
-    check_failed_fmt(__FILE__, __LINE__, __func__, "descriptor %d (flags %u) in reactor %p", fd, flags, (void *)r);
+    check_failed_fmt(__FILE__, __LINE__, __func__, "descriptor %d (flags %u) in reactor %p", fd,
+                     flags, (void *)r);
 }
 
 static struct reactor_stream *no_stream_from_fd(struct reactor *r, int fd)
@@ -384,7 +361,8 @@ static void ignore_nodelay(struct reactor_stream *s, bool on)
     (void)on;
 }
 
-static struct err *no_signals(struct reactor *r, const int *signals, void (*fn)(void *arg, int signo), void *arg)
+static struct err *no_signals(struct reactor *r, const int *signals,
+                              void (*fn)(void *arg, int signo), void *arg)
 {
     (void)r;
     (void)signals;
@@ -393,10 +371,7 @@ static struct err *no_signals(struct reactor *r, const int *signals, void (*fn)(
     return NULL;
 }
 
-static void off_signals(struct reactor *r)
-{
-    (void)r;
-}
+static void off_signals(struct reactor *r) { (void)r; }
 
 static struct err *thread_new(struct reactor *parent, const char *name, struct reactor_thread **out)
 {
@@ -409,10 +384,7 @@ static struct err *thread_new(struct reactor *parent, const char *name, struct r
     return NULL;
 }
 
-static void thread_stop(struct reactor_thread *t)
-{
-    reactor_free(t->reactor);
-}
+static void thread_stop(struct reactor_thread *t) { reactor_free(t->reactor); }
 
 static const struct backend sim_backend = {
     .name = body_name,
@@ -481,15 +453,9 @@ void sim_file_create(struct sim *sim, const char *path, uint64_t size)
     sim_disk_unref(map_put(&sim->disks, path, disk));
 }
 
-bool sim_file_exists(const struct sim *sim, const char *path)
-{
-    return map_has(&sim->disks, path);
-}
+bool sim_file_exists(const struct sim *sim, const char *path) { return map_has(&sim->disks, path); }
 
-uint64_t sim_file_size(const struct sim *sim, const char *path)
-{
-    return disk_of(sim, path)->size;
-}
+uint64_t sim_file_size(const struct sim *sim, const char *path) { return disk_of(sim, path)->size; }
 
 void sim_file_limit(struct sim *sim, const char *path, uint64_t max_size)
 {
@@ -498,7 +464,7 @@ void sim_file_limit(struct sim *sim, const char *path, uint64_t max_size)
 
 void sim_file_peek(const struct sim *sim, const char *path, uint64_t offset, void *buf, size_t len)
 {
-    struct iovec iov = {buf, len};
+    struct iovec iov = { buf, len };
 
     sim_disk_read(disk_of(sim, path), offset, iov_view(&iov, 1), len);
 }
@@ -506,7 +472,7 @@ void sim_file_peek(const struct sim *sim, const char *path, uint64_t offset, voi
 void sim_file_poke(struct sim *sim, const char *path, uint64_t offset, const void *buf, size_t len)
 {
     struct sim_disk *disk = disk_of(sim, path);
-    struct iovec iov = {(void *)(uintptr_t)buf, len};
+    struct iovec iov = { (void *)(uintptr_t)buf, len };
 
     sim_disk_write(disk, offset, iov_view(&iov, 1), len);
     sim_disk_sync(disk, disk->gen);
@@ -554,7 +520,8 @@ struct err *sim_file_import(struct sim *sim, const char *path, const char *host_
 
 /* ---- Crashes ---- */
 
-struct sim *sim_crash_image(const struct sim *sim, uint64_t crash_seed, const struct sim_options *options)
+struct sim *sim_crash_image(const struct sim *sim, uint64_t crash_seed,
+                            const struct sim_options *options)
 {
     struct sim *image = sim_new(options);
     struct rng rng;

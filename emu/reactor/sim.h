@@ -28,7 +28,7 @@ struct sim;
 struct sim_options {
     uint64_t seed;
     int64_t latency_min_ns, latency_max_ns; /* Per file op; 0,0: 1 us to 1 ms. */
-    bool in_order;                          /* Completions in start order (for tests of logic only). */
+    bool in_order;               /* Completions in start order (for tests of logic only). */
     bool split_streams;                     /* Deliver stream bytes in random pieces. */
     uint32_t short_io_per_mille;            /* Chance of a short file read or write. */
 };
@@ -48,7 +48,8 @@ bool sim_step(struct sim *sim);
 void sim_run_for(struct sim *sim, int64_t ns);
 int64_t sim_now(const struct sim *sim);
 uint64_t sim_events(const struct sim *sim); /* Completions so far: the crash-point coordinate. */
-uint64_t sim_hash(const struct sim *sim);   /* Digest of all completions so far: equal for equal runs. */
+uint64_t sim_hash(
+    const struct sim *sim); /* Digest of all completions so far: equal for equal runs. */
 
 /* Files of the world. */
 void sim_file_create(struct sim *sim, const char *path, uint64_t size);
@@ -56,9 +57,11 @@ bool sim_file_exists(const struct sim *sim, const char *path);
 uint64_t sim_file_size(const struct sim *sim, const char *path);
 /* Direct access beside the ops, for oracles: current (cached) content. Reading past the end gives zeroes. */
 void sim_file_peek(const struct sim *sim, const char *path, uint64_t offset, void *buf, size_t len);
-void sim_file_poke(struct sim *sim, const char *path, uint64_t offset, const void *buf, size_t len); /* durable */
+void sim_file_poke(struct sim *sim, const char *path, uint64_t offset, const void *buf,
+                   size_t len); /* durable */
 /* Copies between the world and the host file system, for checks by peers. */
-struct err *sim_file_export(const struct sim *sim, const char *path, const char *host_path) MUST_USE;
+struct err *sim_file_export(const struct sim *sim, const char *path,
+                            const char *host_path) MUST_USE;
 struct err *sim_file_import(struct sim *sim, const char *path, const char *host_path) MUST_USE;
 
 /*
@@ -71,10 +74,19 @@ void sim_crash(struct sim *sim, uint64_t crash_seed);
 void sim_sync_all(struct sim *sim);
 /* A copy of all files as they would be after a crash now, with that seed, as a new world: the running
  * world goes on undisturbed. This is what crash exploration uses. */
-struct sim *sim_crash_image(const struct sim *sim, uint64_t crash_seed, const struct sim_options *options);
+struct sim *sim_crash_image(const struct sim *sim, uint64_t crash_seed,
+                            const struct sim_options *options);
 
-enum sim_fault_kind { SIM_FAULT_READ, SIM_FAULT_WRITE, SIM_FAULT_SYNC, SIM_FAULT_ALLOC, SIM_FAULT_TRUNCATE,
-                      SIM_FAULT_OPEN, SIM_FAULT_EXTENT, SIM_FAULT_ANY };
+enum sim_fault_kind {
+    SIM_FAULT_READ,
+    SIM_FAULT_WRITE,
+    SIM_FAULT_SYNC,
+    SIM_FAULT_ALLOC,
+    SIM_FAULT_TRUNCATE,
+    SIM_FAULT_OPEN,
+    SIM_FAULT_EXTENT,
+    SIM_FAULT_ANY
+};
 struct sim_fault {
     const char *path;          /* NULL: any file. */
     enum sim_fault_kind kind;
@@ -95,7 +107,9 @@ uint64_t sim_file_ops(const struct sim *sim); /* File ops started so far. */
 void sim_file_limit(struct sim *sim, const char *path, uint64_t max_size);
 
 /* Streams: the listeners of a world are found by address text (unix path or "host:port"). */
-void sim_stream_stall(struct sim *sim, const char *listener_name, bool on); /* No byte moves either way. */
-void sim_stream_reset(struct sim *sim, const char *listener_name);          /* All connections: ECONNRESET. */
+void sim_stream_stall(struct sim *sim, const char *listener_name,
+                      bool on); /* No byte moves either way. */
+void sim_stream_reset(struct sim *sim,
+                      const char *listener_name); /* All connections: ECONNRESET. */
 
 #endif

@@ -90,7 +90,8 @@ static struct sim_page *own_page(struct sim_disk *disk, uint64_t index)
 }
 
 /* Bytes [at, at+n) of the page are about to change: keeps their durable content aside. */
-static void page_dirty(struct sim_disk *disk, struct sim_page *page, uint64_t index, uint64_t at, uint64_t n)
+static void page_dirty(struct sim_disk *disk, struct sim_page *page, uint64_t index, uint64_t at,
+                       uint64_t n)
 {
     if (!page->dirty) {
         vec_push(&disk->dirty_pages, index);

@@ -7,7 +7,7 @@
 
 void sim_fault_add(struct sim *sim, const struct sim_fault *fault)
 {
-    struct sim_armed_fault armed = {.fault = *fault, .path = xstrdup(fault->path)};
+    struct sim_armed_fault armed = { .fault = *fault, .path = xstrdup(fault->path) };
 
     vec_push(&sim->faults, armed);
 }
@@ -25,10 +25,7 @@ void sim_fail_nth(struct sim *sim, uint64_t nth, int error)
     sim->fail_error = error;
 }
 
-uint64_t sim_file_ops(const struct sim *sim)
-{
-    return sim->file_ops;
-}
+uint64_t sim_file_ops(const struct sim *sim) { return sim->file_ops; }
 
 static bool kind_matches(enum sim_fault_kind kind, const struct op *op)
 {
@@ -56,7 +53,8 @@ static bool range_matches(const struct sim_fault *fault, const struct op *op)
 {
     if (fault->min_offset == 0 && fault->max_offset == 0)
         return true;
-    return op->offset < fault->max_offset && fault->min_offset < op->offset + MAX(op_len(op), (uint64_t)1);
+    return op->offset < fault->max_offset &&
+           fault->min_offset < op->offset + MAX(op_len(op), (uint64_t)1);
 }
 
 void sim_fault_apply(struct sim *sim, struct sim_slot *slot, const char *path)

@@ -8,10 +8,7 @@
 #include "emu/base/check.h"
 #include "emu/reactor/sim_priv.h"
 
-static struct sim_file *file_of(const struct op *op)
-{
-    return op->handle;
-}
+static struct sim_file *file_of(const struct op *op) { return op->handle; }
 
 static int64_t do_open(struct sim *sim, struct sim_slot *slot)
 {
@@ -74,19 +71,20 @@ static int64_t do_path(struct sim *sim, struct sim_slot *slot)
     return 0;
 }
 
-/* How much of a transfer happens: sometimes less than asked for. */
+/* How much of a transfer happens: sometimes less than asked for, in whole 16 bytes. */
 static uint64_t transfer_len(struct sim *sim, uint64_t len)
 {
-    if (len > 1 && sim->options.short_io_per_mille &&
+    if (len > 16 && sim->options.short_io_per_mille &&
         rng_chance(&sim->rng, sim->options.short_io_per_mille, 1000))
-        return 1 + rng_below(&sim->rng, len - 1);
+        return 16 * (1 + rng_below(&sim->rng, (len - 1) / 16));
     return len;
 }
 
 static bool misaligned(const struct sim_file *file, const struct op *op, uint64_t len)
 {
     return (file->file.flags & FILE_DIRECT) &&
-           (op->offset % 512 || len % 512 || !iov_is_aligned(iov_view(op->iov, op->niov), len, 512));
+           (op->offset % 512 || len % 512 ||
+            !iov_is_aligned(iov_view(op->iov, op->niov), len, 512));
 }
 
 static int64_t do_read(struct sim *sim, struct sim_slot *slot)
@@ -160,7 +158,7 @@ static int64_t do_copy(struct sim_slot *slot)
     struct sim_disk *from = file_of(op)->disk, *to = ((struct sim_file *)op->handle2)->disk;
     uint64_t len = op->offset < from->size ? MIN(op->len, from->size - op->offset) : 0;
     uint8_t *bytes = xmalloc(len);
-    struct iovec iov = {bytes, len};
+    struct iovec iov = { bytes, len };
 
     if (len > 0 && op->offset2 + len > to->max_size) {
         xfree(bytes);

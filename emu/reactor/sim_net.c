@@ -37,10 +37,7 @@ struct sim_listener {
     bool unix_path;
 };
 
-static struct sim_stream *stream_of(struct reactor_stream *s)
-{
-    return (struct sim_stream *)s;
-}
+static struct sim_stream *stream_of(struct reactor_stream *s) { return (struct sim_stream *)s; }
 
 static bool stands_still(struct sim *sim, const struct sim_stream *s)
 {
@@ -91,8 +88,8 @@ static void fire_read(struct sim *sim, struct sim_slot *slot)
         n = 1 + rng_below(&sim->rng, n);
     if (n > 0)
         memcpy(op->out, s->inbox.data, n);
-    memmove(s->inbox.data ? s->inbox.data : (char *)op->out, s->inbox.data ? s->inbox.data + n : (char *)op->out,
-            s->inbox.len - n);
+    memmove(s->inbox.data ? s->inbox.data : (char *)op->out,
+            s->inbox.data ? s->inbox.data + n : (char *)op->out, s->inbox.len - n);
     str_truncate(&s->inbox, s->inbox.len - n);
     sim_slot_finish(sim, slot, (int64_t)n);
     if (s->peer)
@@ -118,7 +115,7 @@ static size_t write_total(const struct op *op)
 
 static void deliver(struct sim_stream *to, const struct op *op, size_t from, size_t n)
 {
-    struct iovec flat = {op->out, op->len};
+    struct iovec flat = { op->out, op->len };
     struct iov_view view = op->iov ? iov_view(op->iov, op->niov) : iov_view(&flat, 1);
 
     iov_copy_from(iov_view_advance(view, from), n, str_reserve(&to->inbox, n));
@@ -165,7 +162,8 @@ static char *address_name(const struct addr *addr)
 {
     if (addr->kind == ADDR_UNIX)
         return xstrdup(addr->path);
-    return xasprintf("%s:%s", addr->host && *addr->host ? addr->host : "localhost", addr->port ? addr->port : "0");
+    return xasprintf("%s:%s", addr->host && *addr->host ? addr->host : "localhost",
+                     addr->port ? addr->port : "0");
 }
 
 static void hand_over(struct sim *sim, struct sim_listener *l);
@@ -269,7 +267,8 @@ struct err *sim_net_pair(struct reactor *r, struct reactor_stream *out[2])
 
 /* ---- Listening ---- */
 
-struct err *sim_net_listen(struct reactor *r, const struct addr *addr, int backlog, struct reactor_listener **out)
+struct err *sim_net_listen(struct reactor *r, const struct addr *addr, int backlog,
+                           struct reactor_listener **out)
 {
     struct sim *sim = sim_of(r);
     struct sim_listener *l;

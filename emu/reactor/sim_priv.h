@@ -23,7 +23,8 @@ struct sim_slot {
     struct heap_node due;  /* First. In sim->queue while scheduled. */
     struct list link;      /* In sim->slots. */
     struct op *op;         /* NULL: an internal event. */
-    void (*fire)(struct sim *sim, struct sim_slot *slot); /* Applies and finishes; slot_free is its duty. */
+    void (*fire)(struct sim *sim,
+                 struct sim_slot *slot); /* Applies and finishes; slot_free is its duty. */
     struct sim_disk *disk; /* File ops: borrowed. */
     int error;             /* Injected: negative errno. */
     bool stalled;          /* Waits for sim_release(). */
@@ -79,7 +80,8 @@ static inline struct sim *sim_of(const struct reactor *r)
 }
 
 /* ---- Slots (sim.c) ---- */
-struct sim_slot *sim_slot_new(struct sim *sim, struct op *op, void (*fire)(struct sim *, struct sim_slot *));
+struct sim_slot *sim_slot_new(struct sim *sim, struct op *op,
+                              void (*fire)(struct sim *, struct sim_slot *));
 void sim_slot_free(struct sim *sim, struct sim_slot *slot);
 /* Due after the usual random latency. */
 void sim_slot_schedule(struct sim *sim, struct sim_slot *slot);
@@ -98,9 +100,10 @@ void sim_file_drop(struct sim_file *file); /* At a crash. */
 void sim_file_crash_inflight(const struct sim *sim, struct sim *image, struct rng *rng);
 
 /* ---- Locks (sim_lock.c) ---- */
-int64_t sim_lock_set(struct sim_disk *disk, const void *owner, enum file_lock kind, uint64_t off, uint64_t len);
-bool sim_lock_conflict(const struct sim_disk *disk, const void *owner, enum file_lock kind, uint64_t off,
-                       uint64_t len);
+int64_t sim_lock_set(struct sim_disk *disk, const void *owner, enum file_lock kind, uint64_t off,
+                     uint64_t len);
+bool sim_lock_conflict(const struct sim_disk *disk, const void *owner, enum file_lock kind,
+                       uint64_t off, uint64_t len);
 void sim_lock_release(struct sim_disk *disk, const void *owner);
 
 /* ---- Faults (sim_fault.c) ---- */
@@ -112,7 +115,8 @@ void sim_net_connect(struct op *op, const struct addr *addr);
 void sim_net_start(struct op *op);
 void sim_net_cancel(struct op *op);
 struct err *sim_net_pair(struct reactor *r, struct reactor_stream *out[2]);
-struct err *sim_net_listen(struct reactor *r, const struct addr *addr, int backlog, struct reactor_listener **out);
+struct err *sim_net_listen(struct reactor *r, const struct addr *addr, int backlog,
+                           struct reactor_listener **out);
 void sim_net_listener_close(struct reactor_listener *l);
 unsigned sim_net_listener_port(const struct reactor_listener *l);
 void sim_net_shutdown(struct reactor_stream *s, bool both);
