@@ -101,17 +101,25 @@ static void stop_timeout(struct timer *timer)
     answer_stops(container_of(timer, struct exports, stop_timer));
 }
 
+/* The newest export that can go, or NULL. */
+static struct export *find_idle(struct exports *exports)
+{
+    list_for_each_reverse(export, &exports->list, struct export, link) {
+        if (export->shutting_down && !export->users)
+            return export;
+    }
+    return NULL;
+}
+
 /* Runs from the loop, so that an export never goes away under a caller's feet. */
 static void sweep(struct task *task)
 {
     struct exports *exports = container_of(task, struct exports, sweep);
+    struct export *export;
 
-    list_for_each_safe(export, &exports->list, struct export, link) {
-        char *id;
+    while ((export = find_idle(exports)) != NULL) {
+        char *id = xstrdup(export->id);
 
-        if (!export->shutting_down || export->users)
-            continue;
-        id = xstrdup(export->id);
         export_free(export);
         notify_all(&exports->on_deleted, id);
         xfree(id);

@@ -52,8 +52,6 @@ static int check_request(struct nbd_slot *slot)
         allowed &= (uint16_t)~NBD_CMD_FLAG_PAYLOAD_LEN;
     if (r->flags & ~allowed)
         return refuse(slot, -EINVAL, "unsupported flags for this command");
-    if (r->type == NBD_CMD_WRITE && conn->extended && !(r->flags & NBD_CMD_FLAG_PAYLOAD_LEN))
-        return refuse(slot, -EINVAL, "write without payload length flag");
     if (command->writes && !conn->export->writable)
         return refuse(slot, -EPERM, "export is read-only");
     if (command->limited && r->len > NBD_PAYLOAD_MAX)
@@ -72,9 +70,10 @@ static int check_request(struct nbd_slot *slot)
 /* Bytes that follow the header; also for requests that are refused. */
 static uint64_t payload_len(const struct nbd_conn *conn, const struct nbd_request *r)
 {
-    if (conn->extended)
-        return r->flags & NBD_CMD_FLAG_PAYLOAD_LEN ? r->len : 0;
-    return r->type == NBD_CMD_WRITE ? r->len : 0;
+    /* The reference's client forgets PAYLOAD_LEN on its writes, which are clear without it. */
+    if (r->type == NBD_CMD_WRITE)
+        return r->len;
+    return conn->extended && r->flags & NBD_CMD_FLAG_PAYLOAD_LEN ? r->len : 0;
 }
 
 /* Whether the buffer fits the shares of memory now; a connection without any may always go on. */

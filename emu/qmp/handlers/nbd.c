@@ -1,0 +1,103 @@
+/* nbd-server-start, -stop, -add, -remove. */
+#include "emu/qmp/handlers/nbd.h"
+
+#include "emu/chardev/sockaddr.h"
+#include "emu/qmp/handlers/world.h"
+#include "emu/qmp/qmp_block_export.h" // Generated.
+
+static struct err *start(struct exports *exports, const struct addr *addr,
+                         const uint32_t *max_connections, const uint32_t *handshake_seconds)
+{
+    struct nbd_server_options options = {
+        .addr = *addr,
+        .max_connections = max_connections ? *max_connections : NBD_MAX_CONNECTIONS_DEFAULT,
+        .handshake_max_seconds =
+            handshake_seconds ? *handshake_seconds : NBD_HANDSHAKE_SECONDS_DEFAULT,
+    };
+
+    return exports_nbd_start(exports, &options);
+}
+
+/* Address of an optional number, or NULL. */
+#define OPT_PTR(opt) ((opt).set ? &(opt).value : NULL)
+
+struct err *nbd_server_start_options(struct exports *exports,
+                                     const struct qapi_nbd_server_options *options)
+{
+    struct addr addr;
+
+    TRY(sockaddr_to_addr(options->addr, &addr));
+    return start(exports, &addr, OPT_PTR(options->max_connections),
+                 OPT_PTR(options->handshake_max_seconds));
+}
+
+static void start_handler(struct qmp_call *call, const struct qapi_nbd_server_options_legacy *args)
+{
+    struct addr addr;
+    struct err *err = sockaddr_legacy_to_addr(args->addr, &addr);
+
+    if (!err)
+        err = start(call->world->exports, &addr, OPT_PTR(args->max_connections),
+                    OPT_PTR(args->handshake_max_seconds));
+    qmp_reply(call, err);
+}
+
+static void done(void *arg, struct err *err) { qmp_reply(arg, err); }
+
+static void stop_handler(struct qmp_call *call)
+{
+    struct err *err = exports_nbd_stop(call->world->exports, done, call);
+
+    if (err)
+        qmp_reply(call, err);
+}
+
+static struct err *add(struct qmp_call *call, const struct qapi_nbd_server_add_options *args)
+{
+    struct exports *exports = call->world->exports;
+    const char *name = args->name ? args->name : args->device;
+    struct export_options options = {
+        .id = name,
+        .name = name,
+        .node_name = args->device,
+        .description = args->description,
+        .bitmaps = { { .name = args->bitmap } },
+        .bitmap_count = args->bitmap ? 1 : 0,
+    };
+    struct node *node;
+
+    if (!exports->server)
+        return err_new("NBD server not running");
+    node = graph_find(exports->graph, args->device);
+    if (!node)
+        return err_new("Cannot find device='%s' nor node-name='%s'", args->device, args->device);
+    /* This command makes the export read-only where block-export-add refuses. */
+    options.writable = args->writable.set && args->writable.value && !node->read_only;
+    return export_add(exports, &options, done, call);
+}
+
+static void add_handler(struct qmp_call *call, const struct qapi_nbd_server_add_options *args)
+{
+    struct err *err = add(call, args);
+
+    if (err)
+        qmp_reply(call, err);
+}
+
+static void remove_handler(struct qmp_call *call, const struct qapi_nbd_server_remove_args *args)
+{
+    bool hard = args->mode.set && args->mode.value == QAPI_BLOCK_EXPORT_REMOVE_MODE_HARD;
+
+    qmp_reply(call, export_del(call->world->exports, args->name,
+                               hard ? EXPORT_DEL_HARD : EXPORT_DEL_SAFE));
+}
+
+const struct qmp_command_set nbd_commands = {
+    .commands = {
+        QMP_COMMAND(nbd_server_start, start_handler),
+        QMP_COMMAND(nbd_server_stop, stop_handler),
+        QMP_COMMAND(nbd_server_add, add_handler),
+        QMP_COMMAND(nbd_server_remove, remove_handler),
+        QMP_COMMAND_END,
+    },
+};
