@@ -24,7 +24,9 @@ struct world {
     struct graph *graph;
     struct jobs *jobs;
     struct exports *exports;
-    void (*quit)(struct world *world); /* Asks for an orderly end; returns at once. */
+    /* Asks for an orderly end. done(arg) is called from the loop when exports and jobs have ended, before
+     * the monitors are closed. */
+    void (*quit)(struct world *world, void (*done)(void *arg), void *arg);
     void *front_end;                   /* The front end's own, for quit. */
 };
 

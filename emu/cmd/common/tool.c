@@ -1,0 +1,200 @@
+#include "emu/cmd/common/tool.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "emu/base/alloc.h"
+#include "emu/base/json_parse.h"
+#include "emu/base/keyval.h"
+#include "emu/base/log.h"
+#include "emu/base/str.h"
+
+void tool_init(struct tool *tool, const char *argv0)
+{
+    const char *slash = strrchr(argv0, '/');
+    struct err *err;
+
+    memset(tool, 0, sizeof(*tool));
+    tool->invoked = argv0;
+    tool->program = slash ? slash + 1 : argv0;
+    log_set_prefix(tool->program);
+    err = reactor_new(REACTOR_AUTO, &tool->reactor);
+    if (err) {
+        tool_report(tool, err);
+        exit(1);
+    }
+    tool->graph = graph_new(tool->reactor, all_drivers);
+}
+
+void tool_fini(struct tool *tool)
+{
+    struct waiter waiter = { 0 };
+
+    graph_close_all(tool->graph, wait_done, &waiter);
+    err_free(wait_for(tool->reactor, &waiter));
+    graph_free(tool->graph);
+    reactor_free(tool->reactor);
+}
+
+void tool_error(const struct tool *tool, const char *fmt, ...)
+{
+    va_list args;
+
+    fflush(stdout);
+    fprintf(stderr, "%s: ", tool->program);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+void tool_report(const struct tool *tool, struct err *err)
+{
+    tool_error(tool, "%s", err_text(err));
+    if (err_hint(err) && *err_hint(err))
+        fprintf(stderr, "%s", err_hint(err));
+    err_free(err);
+}
+
+int tool_usage(const struct tool *tool, const char *fmt, ...)
+{
+    va_list args;
+
+    fprintf(stderr, "%s: ", tool->program);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fprintf(stderr, "\nTry '%s%s%s --help' for more info\n", tool->invoked,
+            tool->command ? " " : "", tool->command ? tool->command : "");
+    return 1;
+}
+
+static struct err *set_cache_mode(struct json *options, const char *mode)
+{
+    static const struct {
+        const char *name;
+        bool direct, no_flush;
+    } modes[] = {
+        { "none", true, false },       { "off", true, false },
+        { "writeback", false, false }, { "writethrough", false, false },
+        { "directsync", true, false }, { "unsafe", false, true },
+    };
+    struct json *cache;
+
+    if (!mode)
+        return NULL;
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        if (strcmp(modes[i].name, mode) != 0)
+            continue;
+        cache = json_object();
+        json_object_set_bool(cache, "direct", modes[i].direct);
+        json_object_set_bool(cache, "no-flush", modes[i].no_flush);
+        json_object_set(options, "cache", cache);
+        return NULL;
+    }
+    return err_new("Invalid cache option: %s", mode);
+}
+
+/* The options object of an image as the command line names it. */
+static struct err *spec_options(const struct image_spec *spec, struct json **out)
+{
+    struct json *options;
+
+    if (!spec->image_opts) {
+        TRY(node_options_from_filename(spec->name, spec->format, &options));
+    } else if (str_has_prefix(spec->name, "json:")) {
+        TRY(json_parse(spec->name + 5, strlen(spec->name + 5), &options));
+    } else {
+        TRY(keyval_parse(spec->name, NULL, &options));
+    }
+    if (json_type_of(options) != JSON_OBJECT) {
+        json_free(options);
+        return err_new("Could not open '%s': expected an object of options", spec->name);
+    }
+    if (!json_object_has(options, "read-only"))
+        json_object_set_bool(options, "read-only", !spec->writable);
+    if (spec->force_share)
+        json_object_set_bool(options, "force-share", true);
+    *out = options;
+    return NULL;
+}
+
+static const struct edge_parent_ops tool_parent = { .what = "image tool" };
+
+struct err *image_open(struct tool *tool, const struct image_spec *spec, struct image *out)
+{
+    CLEANUP(json_free) struct json *options = NULL;
+    struct waiter waiter = { 0 };
+    uint32_t perm = PERM_CONSISTENT_READ;
+    struct err *err;
+
+    memset(out, 0, sizeof(*out));
+    TRY(spec_options(spec, &options));
+    TRY(set_cache_mode(options, spec->cache));
+    node_open(tool->graph, options, spec->flags, wait_node_done, &waiter);
+    err = wait_for(tool->reactor, &waiter);
+    if (err) {
+        if (spec->image_opts)
+            return err;
+        return err_prefix(err, "Could not open '%s': ", spec->name);
+    }
+    if (spec->writable)
+        perm |= PERM_WRITE | PERM_RESIZE;
+    if (spec->force_share)
+        perm &= ~(uint32_t)PERM_CONSISTENT_READ;
+    err = edge_attach(waiter.node, "root", &tool_parent, NULL, perm, PERM_ALL, &out->edge);
+    if (err) {
+        node_unref(waiter.node);
+        return err_prefix(err, "Could not open '%s': ", spec->name);
+    }
+    out->tool = tool;
+    out->node = waiter.node;
+    return NULL;
+}
+
+void image_close(struct image *image)
+{
+    struct waiter waiter = { 0 };
+
+    if (!image->node)
+        return;
+    edge_detach(image->edge);
+    node_unref(image->node);
+    /* Whatever closes now is the last user of the graph's nodes or shares them with an image still open. */
+    graph_settle(image->tool->graph, wait_done, &waiter);
+    err_free(wait_for(image->tool->reactor, &waiter));
+    memset(image, 0, sizeof(*image));
+}
+
+static int image_request(struct image *image, enum req_kind kind, uint64_t offset, void *buf,
+                         uint64_t len)
+{
+    struct iovec iov = { .iov_base = buf, .iov_len = len };
+    struct req req = { .kind = kind, .offset = offset, .len = len, .data = { &iov, 1, 0 } };
+
+    return wait_request(image->tool->reactor, image->edge, &req);
+}
+
+int image_read(struct image *image, uint64_t offset, void *buf, uint64_t len)
+{
+    return image_request(image, REQ_READ, offset, buf, len);
+}
+
+int image_write(struct image *image, uint64_t offset, const void *buf, uint64_t len)
+{
+    return image_request(image, REQ_WRITE, offset, (void *)buf, len);
+}
+
+int image_flush(struct image *image) { return image_request(image, REQ_FLUSH, 0, NULL, 0); }
+
+int image_status(struct image *image, uint64_t offset, uint64_t len, uint32_t flags,
+                 struct req_status *out)
+{
+    struct req req = { .kind = REQ_STATUS, .flags = flags, .offset = offset, .len = len };
+    int result = wait_request(image->tool->reactor, image->edge, &req);
+
+    *out = req.status;
+    return result;
+}

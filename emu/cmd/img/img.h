@@ -1,0 +1,35 @@
+#ifndef EMU_CMD_IMG_IMG_H
+#define EMU_CMD_IMG_IMG_H
+
+/* The subcommands of emu-img. Each gets the arguments from its own name on and returns the exit status. */
+
+#include "emu/cmd/common/tool.h"
+
+int img_check(struct tool *tool, int argc, char **argv);
+int img_compare(struct tool *tool, int argc, char **argv);
+int img_convert(struct tool *tool, int argc, char **argv);
+int img_create(struct tool *tool, int argc, char **argv);
+int img_info(struct tool *tool, int argc, char **argv);
+int img_map(struct tool *tool, int argc, char **argv);
+
+/*
+ * getopt_long for subcommands: returns the option character, -1 at the end, or '?' after a message was printed in
+ * the reference's form. Handles -h/--help itself by printing help and exiting with 0.
+ */
+struct option;
+int img_getopt(struct tool *tool, int argc, char **argv, const char *short_options,
+               const struct option *long_options, const char *help);
+
+/* Parses the argument of --output: 0 and *json set, or 1 after a message. */
+int img_parse_output(struct tool *tool, const char *text, bool *json);
+
+/* A size argument with suffixes; 1 after a message ("Invalid image size specified: '1X'."). */
+int img_parse_size(struct tool *tool, const char *what, const char *text, uint64_t *out);
+
+/* Appends one -o argument to those before; *options is owned by the caller. */
+void img_join_options(char **options, const char *text);
+
+/* Exit status 1 and a message for output that could not be written (full disk, closed pipe). */
+int img_flush_output(struct tool *tool, int status);
+
+#endif
