@@ -9,7 +9,6 @@
 #include <string.h>
 
 #include "emu/base/alloc.h"
-#include "emu/base/check.h"
 #include "emu/base/json_lex.h"
 #include "emu/base/json_scan.h"
 
