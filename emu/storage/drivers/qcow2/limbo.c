@@ -172,6 +172,9 @@ static int punch(struct qcow2 *q, const struct qcow2_limbo_range *range)
             break;
         run += q->geo.cluster_size;
     }
+    /* No compressed data may be put behind the old in a cluster that is about to be punched. */
+    if (q->bytes_next && q->bytes_next - 1 - range->offset < run)
+        q->bytes_next = 0;
     l->run = MAX(run, (uint64_t)q->geo.cluster_size);
     if (!run || range->offset >= q->file_size) {
         l->punched = true;

@@ -346,7 +346,72 @@ static void large_clusters(void)
     run_seeds(&(struct setup){ 21, 16, 3, .compression = "zlib", .size = 16 << 20 }, 1);
 }
 
-TEST_LIST(TEST(default_image), TEST(small_clusters), TEST(small_clusters_wide_refcounts),
-          TEST(one_bit_refcounts), TEST(version_2), TEST(version_2_backing), TEST(backing),
-          TEST(backing_small_clusters), TEST(extended), TEST(extended_backing),
-          TEST(large_clusters));
+struct single {
+    struct req req;
+    struct iovec iov;
+    uint8_t buf[4096];
+    bool done;
+};
+
+static void single_done(struct req *req) { container_of(req, struct single, req)->done = true; }
+
+static void submit_single(struct edge *edge, struct single *s, enum req_kind kind, uint64_t offset,
+                          uint64_t len, int byte)
+{
+    memset(s->buf, byte, sizeof(s->buf));
+    s->done = false;
+    s->iov = (struct iovec){ s->buf, sizeof(s->buf) };
+    s->req = (struct req){ .kind = kind,
+                           .offset = offset,
+                           .len = len,
+                           .data = iov_view(&s->iov, 1),
+                           .done = single_done };
+    edge_submit(edge, &s->req);
+}
+
+/* A write is still on its way to a cluster that is discarded meanwhile: who gets that cluster next must not suffer. */
+static void late_writes_do_not_hit_reused_clusters(void)
+{
+    for (uint64_t seed = 1; seed < 200 && !test_has_failed(); seed++) {
+        struct test_world *w = NEW(struct test_world);
+        struct single *s = NEW_ARRAY(struct single, 4);
+        uint8_t *buf = xmalloc(4096);
+        struct node *node;
+        struct edge *edge;
+
+        test_note("seed %llu", (unsigned long long)seed);
+        test_world_init(w, seed);
+        must(test_create(w, "top", "'size':1048576,'cluster-size':4096"));
+        must(test_open(w, "top", "top", "'discard':'unmap','pass-discard-request':false",
+                       NODE_OPEN_MONITOR, &node));
+        edge = test_edge(w, node);
+        memset(buf, 1, 4096);
+        REQUIRE_EQ(test_io(w, edge, REQ_WRITE, 0, 0, 4096, buf), 0);
+        submit_single(edge, &s[0], REQ_WRITE, 0, 2048, 2);
+        test_disk(w, "top")->late_kind = REQ_WRITE;
+        test_disk(w, "top")->late_len = 2048;
+        submit_single(edge, &s[1], REQ_DISCARD, 0, 4096, 0);
+        for (int i = 0; i < 2; i++) {
+            submit_single(edge, &s[2], REQ_FLUSH, 0, 0, 0);
+            REQUIRE(test_wait(w, &s[2].done));
+        }
+        submit_single(edge, &s[3], REQ_WRITE, 65536, 4096, 4);
+        REQUIRE(test_wait(w, &s[3].done));
+        EXPECT(!s[0].done);
+        test_disk(w, "top")->late_len = 0;
+        REQUIRE_EQ(test_io(w, edge, REQ_FLUSH, 0, 0, 0, NULL), 0); /* The disk looks again. */
+        REQUIRE(test_wait(w, &s[0].done) && test_wait(w, &s[1].done));
+        REQUIRE_EQ(test_io(w, edge, REQ_READ, 0, 65536, 4096, buf), 0);
+        EXPECT_MEM(buf, s[3].buf, 4096);
+        test_close(w, edge, node);
+        test_world_fini(w);
+        xfree(buf);
+        xfree(s);
+        xfree(w);
+    }
+}
+
+TEST_LIST(TEST(late_writes_do_not_hit_reused_clusters), TEST(default_image), TEST(small_clusters),
+          TEST(small_clusters_wide_refcounts), TEST(one_bit_refcounts), TEST(version_2),
+          TEST(version_2_backing), TEST(backing), TEST(backing_small_clusters), TEST(extended),
+          TEST(extended_backing), TEST(large_clusters));

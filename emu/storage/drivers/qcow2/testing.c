@@ -221,10 +221,15 @@ static void memdisk_run(struct task *task)
     int result;
 
     list_for_each(at, &d->queue, struct memdisk_req, link) {
-        m = at;
-        if (!pick--)
+        bool late = d->disk->late_len && at->req->kind == d->disk->late_kind &&
+                    at->req->len == d->disk->late_len;
+
+        m = m && late ? m : at;
+        if (!pick-- && !late)
             break;
     }
+    if (d->disk->late_len && m->req->kind == d->disk->late_kind && m->req->len == d->disk->late_len)
+        return; /* The next request to the disk looks again. */
     list_del(&m->link);
     if (n > 1)
         reactor_defer(d->world->reactor, &d->task, memdisk_run);
