@@ -71,7 +71,7 @@ static struct err *take(struct json *from, const struct option *options, size_t 
 {
     for (size_t i = 0; i < n; i++) {
         CLEANUP(json_free) struct json *text = json_object_take(from, options[i].name);
-        struct json *value;
+        struct json *value = NULL;
 
         if (!text || !options[i].member)
             continue;

@@ -15,7 +15,7 @@
 
 /* key=value text or JSON as an object; *mode tells how to decode it. */
 static struct err *parse_object(const char *text, const char *implied_key, struct json **out,
-                                enum qapi_mode *mode)
+                                enum qapi_input *mode)
 {
     *mode = text[0] == '{' ? QAPI_STRICT : QAPI_KEYVAL;
     return text[0] == '{' ? json_parse_text(text, out) : keyval_parse(text, implied_key, out);
@@ -27,7 +27,7 @@ static struct err *add_blockdev(struct daemon *d, const char *text)
     CLEANUP(json_free) struct json *canonical = NULL;
     CLEANUP(qapi_free_blockdev_options) struct qapi_blockdev_options *options = NULL;
     struct waiter waiter = { 0 };
-    enum qapi_mode mode;
+    enum qapi_input mode;
 
     TRY(parse_object(text, "driver", &given, &mode));
     TRY(qapi_decode_blockdev_options(given, mode, &options));
@@ -64,7 +64,7 @@ static struct err *start_nbd_server(struct daemon *d, const char *text)
 {
     CLEANUP(json_free) struct json *given = NULL;
     CLEANUP(qapi_free_nbd_server_options) struct qapi_nbd_server_options *options = NULL;
-    enum qapi_mode mode;
+    enum qapi_input mode;
 
     TRY(parse_object(text, NULL, &given, &mode));
     TRY(qapi_decode_nbd_server_options(given, mode, &options));
@@ -76,7 +76,7 @@ static struct err *add_export(struct daemon *d, const char *text)
     CLEANUP(json_free) struct json *given = NULL;
     CLEANUP(qapi_free_block_export_options) struct qapi_block_export_options *options = NULL;
     struct waiter waiter = { 0 };
-    enum qapi_mode mode;
+    enum qapi_input mode;
 
     TRY(parse_object(text, "type", &given, &mode));
     TRY(qapi_decode_block_export_options(given, mode, &options));
