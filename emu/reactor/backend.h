@@ -51,10 +51,9 @@ static inline bool op_kind_is_file(enum op_kind kind)
     return kind >= OP_FILE_READV && kind <= OP_FILE_LOCK_TEST;
 }
 
-/* op->flags */
+/* op->flags; home thread only. */
 enum {
     OPF_CANCELLED = 1, /* op_cancel() was called. */
-    OPF_DATA_ONLY = 2, /* SYNC: fdatasync is enough. */
     OPF_BODY_1 = 16,   /* Free for the body. */
     OPF_BODY_2 = 32,
     OPF_BODY_4 = 64,

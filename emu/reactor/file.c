@@ -116,8 +116,7 @@ void reactor_file_writev(struct reactor_file *file, struct op *op, const struct 
 void reactor_file_sync(struct reactor_file *file, struct op *op, bool data_only)
 {
     begin(file, op, OP_FILE_SYNC);
-    if (data_only)
-        op->flags |= OPF_DATA_ONLY;
+    op->mode = data_only;
     start(op);
 }
 

@@ -176,7 +176,7 @@ int64_t real_file_call(struct op *op)
     switch ((enum op_kind)op->kind) {
     case OP_FILE_READV: return result_of(preadv(fd, op->iov, iov_limit(op), (off_t)op->offset));
     case OP_FILE_WRITEV: return result_of(pwritev(fd, op->iov, iov_limit(op), (off_t)op->offset));
-    case OP_FILE_SYNC: return result_of((op->flags & OPF_DATA_ONLY) ? fdatasync(fd) : fsync(fd));
+    case OP_FILE_SYNC: return result_of(op->mode ? fdatasync(fd) : fsync(fd));
     case OP_FILE_ALLOCATE: return result_of(call_allocate(fd, op));
     case OP_FILE_TRUNCATE: return result_of(ftruncate(fd, (off_t)op->len));
     case OP_FILE_STAT: return call_stat(fd, op);

@@ -123,9 +123,7 @@ static bool uring_file_io(struct op *op, int fd)
     switch ((enum op_kind)op->kind) {
     case OP_FILE_READV:
     case OP_FILE_WRITEV: prep_rw(sqe, op, fd); break;
-    case OP_FILE_SYNC:
-        io_uring_prep_fsync(sqe, fd, (op->flags & OPF_DATA_ONLY) ? IORING_FSYNC_DATASYNC : 0);
-        break;
+    case OP_FILE_SYNC: io_uring_prep_fsync(sqe, fd, op->mode ? IORING_FSYNC_DATASYNC : 0); break;
     case OP_FILE_ALLOCATE:
         io_uring_prep_fallocate(sqe, fd, modes[op->mode], (off_t)op->offset, (off_t)op->len);
         break;
