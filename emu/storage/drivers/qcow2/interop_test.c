@@ -60,8 +60,9 @@ static void fill(uint8_t *buf, uint64_t seed)
     }
 }
 
-static void save(const char *path, const uint8_t *data)
+static void save(const char *name, const uint8_t *data)
 {
+    CLEANUP(xfree) char *path = xasprintf("%s/%s", test_tmpdir(), name);
     FILE *f = fopen(path, "wb");
 
     REQUIRE(f && fwrite(data, 1, SIZE, f) == SIZE);

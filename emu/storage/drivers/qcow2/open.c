@@ -224,6 +224,7 @@ static void finish_setup(struct opening *o)
     node->limits.memory_alignment = 1;
     node->limits.zero_alignment = q->geo.sub_size;
     node->limits.discard_alignment = q->geo.cluster_size;
+    node->cluster_size = q->geo.cluster_size;
     node->supported_zero_flags = q->header.version >= 3 ? REQ_MAY_UNMAP : 0;
     node->supported_write_flags = REQ_COMPRESSED;
     if (q->header.backing_name) {

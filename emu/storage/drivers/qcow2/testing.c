@@ -49,11 +49,13 @@ static void forget_writes(struct test_disk *disk)
 void test_disk_load(struct test_disk *disk, const void *data, uint64_t size)
 {
     forget_writes(disk);
-    disk_reserve(disk, size);
+    disk_reserve(disk, MAX(size, UINT64_C(1)));
     memset(disk->data, 0, disk->cap);
     memset(disk->durable, 0, disk->cap);
-    memcpy(disk->data, data, size);
-    memcpy(disk->durable, data, size);
+    if (size) {
+        memcpy(disk->data, data, size);
+        memcpy(disk->durable, data, size);
+    }
     disk->size = size;
 }
 

@@ -33,7 +33,7 @@ struct test_disk {
     uint64_t limit; /* Writes behind it fail with -ENOSPC. 0: none. */
     uint64_t reads, write_ops, flushes, bytes_written, discards;
     bool in_order;
-    uint64_t late_len;           /* Requests of that length and kind wait while this is set; 0: none. */
+    uint64_t late_len; /* Requests of that length and kind wait while this is set; 0: none. */
     enum req_kind late_kind;
 };
 
