@@ -27,8 +27,9 @@ enum {
     NBD_DIRECT_BYTES =
         32 << 10,   /* A missing payload of this size is read past the receive buffer. */
     NBD_SLOTS = 64, /* Requests in flight per connection. */
-    NBD_CONN_MEMORY = 64 << 20, /* Payload bytes per connection; at least two of the largest. */
-    NBD_OPTION_MAX = 32 << 10,  /* Longer options are drained and answered TOO_BIG. */
+    NBD_CONN_MEMORY =
+        8 << 20, /* Payload bytes per connection, or one request: more leaves the CPU's caches. */
+    NBD_OPTION_MAX = 32 << 10,       /* Longer options are drained and answered TOO_BIG. */
     NBD_OPTION_DRAIN_MAX = 32 << 20, /* Longer ones still end the connection. */
     NBD_TX_IOV = 256,
     NBD_READ_CHUNKS = 8,       /* Pieces a read is answered in at most. */

@@ -125,16 +125,17 @@ static void option_info(struct nbd_conn *conn, uint32_t option, const uint8_t *d
     uint32_t name_len;
     unsigned infos;
 
-    if (len < 6 || (name_len = load_be32(data)) > len - 6) {
-        if (len >= 6 && name_len > NBD_STRING_MAX)
-            nbd_option_error(conn, option, NBD_REP_ERR_INVALID, "Invalid name length: %u",
-                             name_len);
-        else
-            nbd_option_error(conn, option, NBD_REP_ERR_INVALID, inconsistent);
+    if (len < 6) {
+        nbd_option_error(conn, option, NBD_REP_ERR_INVALID, inconsistent);
         return;
     }
+    name_len = load_be32(data);
     if (name_len > NBD_STRING_MAX) {
         nbd_option_error(conn, option, NBD_REP_ERR_INVALID, "Invalid name length: %u", name_len);
+        return;
+    }
+    if (name_len > len - 6) {
+        nbd_option_error(conn, option, NBD_REP_ERR_INVALID, inconsistent);
         return;
     }
     infos = load_be16(data + 4 + name_len);
