@@ -38,30 +38,33 @@ static int check_partial(struct qcow2_op *op, uint64_t offset)
     return ret ? ret : extent.kind == QCOW2_SUB_COMPRESSED ? -ENOTSUP : 0;
 }
 
-int qcow2_zero_prepare(struct qcow2_op *op)
+/* Whether the units at the edges of the ZERO's part [from, to) may become zero as a whole. */
+static int check_edges(struct qcow2_op *op, uint64_t from, uint64_t to)
 {
     struct qcow2 *q = op->q;
-    uint64_t start = align_down_u64(op->base, q->geo.sub_size);
-    uint64_t stop = op->end, end = align_up_u64(op->end, q->geo.sub_size);
-    int ret;
+    uint64_t start = align_down_u64(from, q->geo.sub_size);
+    uint64_t end = align_up_u64(to, q->geo.sub_size);
+    int ret = edge_ok(op, start, from);
 
-    if (q->header.version < 3)
-        return -ENOTSUP;
-    ret = qcow2_claim_check(q, qcow2_cluster_start(q, start),
-                            qcow2_cluster_end(q, end) - qcow2_cluster_start(q, start), &op->wait);
-    if (!ret)
-        ret = edge_ok(op, start, op->base);
-    if (!ret && stop < q->header.fields.size)
-        ret = edge_ok(op, stop, MIN(end, q->header.fields.size));
+    if (!ret && to < q->header.fields.size)
+        ret = edge_ok(op, to, MIN(end, q->header.fields.size));
     if (!ret)
         ret = check_partial(op, start);
     if (!ret)
         ret = check_partial(op, end);
-    if (ret)
-        return ret;
-    op->pos = start;
-    op->end = end;
-    return 0;
+    return ret;
+}
+
+int qcow2_zero_prepare(struct qcow2_op *op)
+{
+    struct qcow2 *q = op->q;
+    uint64_t start = qcow2_cluster_start(q, op->base);
+    int ret;
+
+    if (q->header.version < 3)
+        return -ENOTSUP;
+    ret = qcow2_claim_check(q, start, qcow2_cluster_end(q, op->end) - start, &op->wait);
+    return ret ? ret : check_edges(op, op->base, op->end);
 }
 
 struct change {
@@ -182,11 +185,16 @@ int qcow2_change_start(struct qcow2_op *op)
     }
     stop = MIN(stop, op->pos + qcow2_l2_slice_left(q, op->pos));
     ret = qcow2_claim_check(q, qcow2_cluster_start(q, op->pos),
-                            stop - qcow2_cluster_start(q, op->pos), &op->wait);
+                            qcow2_cluster_end(q, stop) - qcow2_cluster_start(q, op->pos),
+                            &op->wait);
     if (!ret)
         ret = qcow2_l2_get_owned(q, op->pos, &op->wait, &at);
+    /* Again, at the moment of the change: others may have written beside it while this one waited. */
+    if (!ret && !c.discard)
+        ret = check_edges(op, op->pos, stop);
     if (!ret)
-        ret = change_slice(&c, at, op->pos, stop);
+        ret = change_slice(&c, at, align_down_u64(op->pos, q->geo.sub_size),
+                           align_up_u64(stop, q->geo.sub_size));
     if (!ret)
         op->pos = stop;
     return ret;

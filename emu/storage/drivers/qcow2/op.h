@@ -84,7 +84,7 @@ void qcow2_claim_drop(struct qcow2 *q, struct qcow2_claim *claim);
 int qcow2_write_start(struct qcow2_op *op);
 int qcow2_compress_start(struct qcow2_op *op);
 int qcow2_change_start(struct qcow2_op *op); /* ZERO and DISCARD. */
-/* Whether the edges of a ZERO request can be done: 0, QCOW2_WAIT, -ENOTSUP. Widens [pos, end) to whole units. */
+/* Whether the edges of a ZERO request can be done, as it looks now: 0, QCOW2_WAIT, -ENOTSUP. */
 MUST_USE int qcow2_zero_prepare(struct qcow2_op *op);
 
 #endif
