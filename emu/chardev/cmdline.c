@@ -175,7 +175,7 @@ static struct err *check_id(const char *id)
 /* `from` holds the flat options; id is not looked for there. */
 static struct err *build(struct json *from, const char *id, struct qapi_chardev_add_args **out)
 {
-    CLEANUP(json_free) struct json *args = json_object(), *rest = NULL;
+    CLEANUP(json_free) struct json *args = json_object();
     struct json *backend = json_object(), *data = json_object(), *value;
     const char *type = json_object_get_str(from, "backend"), *key;
 
