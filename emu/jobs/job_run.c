@@ -199,8 +199,8 @@ void job_release(struct job *job)
 {
     check(job->pause_count > 0);
     job->pause_count--;
-    job_look(job);
     job_kick(job);
+    job_look(job); /* Last: one that failed meanwhile settles, and may be freed. */
 }
 
 void job_set_ready(struct job *job)
