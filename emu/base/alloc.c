@@ -26,20 +26,26 @@ void xfree(void *ptr) { free(ptr); }
 
 void *xmalloc(size_t size) { return must(malloc(size ? size : 1), size); }
 
+/* Whether n objects can be asked for at all; allocators of sanitizers end the program if not. */
+static bool fits(size_t n, size_t size)
+{
+    size_t total;
+
+    return !__builtin_mul_overflow(n, size, &total) && total <= PTRDIFF_MAX;
+}
+
 void *xcalloc(size_t n, size_t size)
 {
-    return must(n && size ? calloc(n, size) : calloc(1, 1), size);
+    if (!n || !size)
+        n = size = 1;
+    return must(fits(n, size) ? calloc(n, size) : NULL, size);
 }
 
 void *xrealloc(void *ptr, size_t size) { return must(realloc(ptr, size ? size : 1), size); }
 
 void *xrealloc_array(void *ptr, size_t n, size_t size)
 {
-    size_t total;
-
-    if (__builtin_mul_overflow(n, size, &total))
-        total = SIZE_MAX / 2;
-    return xrealloc(ptr, total);
+    return fits(n, size) ? xrealloc(ptr, n * size) : must(NULL, size);
 }
 
 char *xstrdup(const char *text) { return text ? xmemdup(text, strlen(text) + 1) : NULL; }
@@ -83,25 +89,28 @@ void *xmemdup(const void *from, size_t size)
     return copy;
 }
 
-void *try_alloc(size_t size) { return told_to_fail() ? NULL : malloc(size ? size : 1); }
+void *try_alloc(size_t size)
+{
+    return told_to_fail() || !fits(1, size) ? NULL : malloc(size ? size : 1);
+}
 
 void *try_calloc(size_t n, size_t size)
 {
-    if (told_to_fail())
-        return NULL;
-    return n && size ? calloc(n, size) : calloc(1, 1);
+    if (!n || !size)
+        n = size = 1;
+    return told_to_fail() || !fits(n, size) ? NULL : calloc(n, size);
 }
 
 void *try_realloc(void *ptr, size_t size)
 {
-    return told_to_fail() ? NULL : realloc(ptr, size ? size : 1);
+    return told_to_fail() || !fits(1, size) ? NULL : realloc(ptr, size ? size : 1);
 }
 
 void *try_alloc_aligned(size_t align, size_t size)
 {
     void *ptr = NULL;
 
-    if (told_to_fail())
+    if (told_to_fail() || !fits(1, size))
         return NULL;
     if (align < sizeof(void *))
         align = sizeof(void *);

@@ -27,22 +27,26 @@ CLEANUP_FINI(bitset_fini, struct bitset);
 /* Changes the size; new bits are clear. False (and unchanged) when out of memory. */
 MUST_USE bool bitset_try_resize(struct bitset *b, size_t nbits);
 
-static inline bool bitset_test(const struct bitset *b, size_t bit) {
+static inline bool bitset_test(const struct bitset *b, size_t bit)
+{
     check(bit < b->nbits);
     return b->words[bit / 64] >> bit % 64 & 1;
 }
 
-static inline void bitset_set(struct bitset *b, size_t bit) {
+static inline void bitset_set(struct bitset *b, size_t bit)
+{
     check(bit < b->nbits);
     b->words[bit / 64] |= UINT64_C(1) << bit % 64;
 }
 
-static inline void bitset_clear(struct bitset *b, size_t bit) {
+static inline void bitset_clear(struct bitset *b, size_t bit)
+{
     check(bit < b->nbits);
     b->words[bit / 64] &= ~(UINT64_C(1) << bit % 64);
 }
 
-static inline void bitset_assign(struct bitset *b, size_t bit, bool on) {
+static inline void bitset_assign(struct bitset *b, size_t bit, bool on)
+{
     if (on)
         bitset_set(b, bit);
     else

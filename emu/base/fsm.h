@@ -25,13 +25,15 @@
     fsm_check_edge_in((edges), ARRAY_LEN(edges), (unsigned)(from), (unsigned)(to), #edges,         \
                       __FILE__, __LINE__, __func__)
 
-static inline bool fsm_edge_in(const uint32_t *edges, size_t count, unsigned from, unsigned to) {
+static inline bool fsm_edge_in(const uint32_t *edges, size_t count, unsigned from, unsigned to)
+{
     return from < count && to < count && to < 32 && (edges[from] & BIT(to));
 }
 
 static inline void fsm_check_edge_in(const uint32_t *edges, size_t count, unsigned from,
                                      unsigned to, const char *table, const char *file, int line,
-                                     const char *function) {
+                                     const char *function)
+{
     if (UNLIKELY(!fsm_edge_in(edges, count, from, to)))
         check_failed_fmt(file, line, function, "no edge from %u to %u in %s", from, to, table);
 }

@@ -34,7 +34,8 @@ char *sha256_final_hex(struct sha256 *h, char out[SHA256_HEX_SIZE]);
 uint64_t hash_bytes(const void *data, size_t len);
 
 /* Mixes all bits of one integer (splitmix64 finaliser). */
-static inline uint64_t hash_u64(uint64_t v) {
+static inline uint64_t hash_u64(uint64_t v)
+{
     v ^= v >> 30;
     v *= UINT64_C(0xbf58476d1ce4e5b9);
     v ^= v >> 27;

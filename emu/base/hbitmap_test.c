@@ -146,6 +146,146 @@ static void running_out_of_memory_is_reported(void)
     }
 }
 
+/* Taking a large dirty bitmap out piece by piece must not look at all of it each time. */
+static void small_areas_of_a_large_dirty_bitmap_are_cheap(void)
+{
+    enum { GRANULES = 1 << 22 };
+    struct hbitmap *h = hbitmap_new(UINT64_C(512) * GRANULES, 512);
+    uint64_t at = 0, off, len, areas = 0;
+
+    hbitmap_set(h, 0, hbitmap_size(h));
+    while (hbitmap_next_dirty_area(h, at, UINT64_MAX, 1024, &off, &len)) {
+        REQUIRE(off == at && len == 1024);
+        at = off + len;
+        areas++;
+    }
+    EXPECT_EQ(areas, GRANULES / 2);
+    hbitmap_free(h);
+}
+
+static void a_sparse_bitmap_is_searched_by_levels(void)
+{
+    struct hbitmap *h = hbitmap_new(UINT64_C(1) << 44, 65536);
+    uint64_t found;
+
+    hbitmap_set(h, (UINT64_C(1) << 44) - 1, 1);
+    for (uint64_t i = 0; i < 1000000; i++) {
+        REQUIRE(hbitmap_next_dirty(h, i << 20, UINT64_MAX, &found));
+        REQUIRE(found == (UINT64_C(1) << 44) - 65536);
+    }
+    hbitmap_free(h);
+}
+
+static void parts_of_the_serial_form_fit_together(void)
+{
+    struct hbitmap *a = hbitmap_new(SIZE, GRAN), *b = hbitmap_new(SIZE, GRAN);
+    uint64_t align = hbitmap_serial_align(a);
+    uint8_t whole[(COUNT + 7) / 8], part[64];
+    struct rng rng;
+
+    rng_init(&rng, 3);
+    for (int i = 0; i < 700; i++)
+        hbitmap_set(a, rng_below(&rng, SIZE), 1);
+    hbitmap_set(b, 0, SIZE);
+    hbitmap_serialise(a, 0, SIZE, whole);
+    EXPECT_EQ(whole[0] & 1, hbitmap_get(a, 0));
+    EXPECT_EQ(whole[1] >> 2 & 1, hbitmap_get(a, 10 * GRAN));
+    for (uint64_t off = 0; off < SIZE; off += 4 * align) {
+        uint64_t len = MIN(4 * align, SIZE - off), n = hbitmap_serial_size(a, off, len);
+
+        REQUIRE(n <= sizeof(part));
+        hbitmap_serialise(a, off, len, part);
+        EXPECT_MEM(part, whole + off / GRAN / 8, n);
+        hbitmap_deserialise(b, off, len, part);
+    }
+    EXPECT(hbitmap_equal(a, b));
+    hbitmap_free(a);
+    hbitmap_free(b);
+}
+
+static void reset_of_a_part_of_a_granule_aborts(void)
+{
+    struct hbitmap *h = hbitmap_new(SIZE, GRAN);
+
+    hbitmap_reset(h, SIZE / GRAN * GRAN, SIZE % GRAN);
+    EXPECT_DEATH(hbitmap_reset(h, 1, GRAN - 1), "check");
+    EXPECT_DEATH(hbitmap_reset(h, 0, GRAN + 1), "check");
+    EXPECT_DEATH(hbitmap_set(h, SIZE, 1), "check");
+    hbitmap_free(h);
+}
+
+static void a_copy_is_apart(void)
+{
+    struct hbitmap *a = hbitmap_new(SIZE, GRAN), *b;
+
+    hbitmap_set(a, 5000, 100000);
+    b = hbitmap_copy(a);
+    REQUIRE(b);
+    EXPECT(hbitmap_equal(a, b));
+    hbitmap_reset_all(b);
+    EXPECT(!hbitmap_any(b));
+    EXPECT(hbitmap_any(a));
+    EXPECT(!hbitmap_equal(a, b));
+    hbitmap_free(a);
+    hbitmap_free(b);
+}
+
+static void an_empty_bitmap_works(void)
+{
+    struct hbitmap *h = hbitmap_new(0, 65536);
+    uint64_t found;
+
+    EXPECT(!hbitmap_any(h));
+    EXPECT_EQ(hbitmap_count(h), 0);
+    EXPECT(!hbitmap_next_dirty(h, 0, UINT64_MAX, &found));
+    EXPECT(!hbitmap_next_zero(h, 0, UINT64_MAX, &found));
+    EXPECT_EQ(hbitmap_serial_size(h, 0, 0), 0);
+    hbitmap_deserialise_ones(h, 0, 0);
+    EXPECT(!hbitmap_any(h));
+    REQUIRE(hbitmap_truncate(h, 100));
+    hbitmap_set(h, 0, 100);
+    EXPECT_EQ(hbitmap_count(h), 100);
+    hbitmap_free(h);
+}
+
+/* The digest of 8 bytes: one word with bits 0 and 2, least significant byte first. */
+static void the_digest_is_that_of_little_endian_words(void)
+{
+    struct hbitmap *h = hbitmap_new(3 * 512, 512);
+    char hex[SHA256_HEX_SIZE], expected[SHA256_HEX_SIZE];
+    uint8_t word[8] = { 5 };
+    struct sha256 sha;
+
+    hbitmap_set(h, 0, 1);
+    hbitmap_set(h, 1024, 1);
+    sha256_init(&sha);
+    sha256_update(&sha, word, 8);
+    sha256_final_hex(&sha, expected);
+    EXPECT_STR(hbitmap_sha256(h, hex), expected);
+    hbitmap_free(h);
+}
+
+static void a_failed_truncate_changes_nothing(void)
+{
+    struct hbitmap *h = hbitmap_new(SIZE, GRAN), *before;
+
+    hbitmap_set(h, 1000, 70000);
+    before = hbitmap_copy(h);
+    for (unsigned long n = 1; n <= 4; n++) {
+        alloc_fail_after(n);
+        EXPECT(!hbitmap_truncate(h, 1 << 24));
+        alloc_fail_reset();
+        EXPECT(hbitmap_equal(h, before));
+    }
+    hbitmap_free(h);
+    hbitmap_free(before);
+}
+
 TEST_LIST(TEST(random_operations_match_a_plain_array), TEST(serial_form_comes_back),
+          TEST(parts_of_the_serial_form_fit_together),
           TEST(merge_keeps_every_dirty_byte_across_granularities),
-          TEST(truncate_makes_new_bits_clean), TEST(running_out_of_memory_is_reported));
+          TEST(truncate_makes_new_bits_clean), TEST(running_out_of_memory_is_reported),
+          TEST(small_areas_of_a_large_dirty_bitmap_are_cheap),
+          TEST(a_sparse_bitmap_is_searched_by_levels), TEST(reset_of_a_part_of_a_granule_aborts),
+          TEST(a_copy_is_apart), TEST(an_empty_bitmap_works),
+          TEST(the_digest_is_that_of_little_endian_words), TEST(a_failed_truncate_changes_nothing));

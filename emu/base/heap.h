@@ -48,7 +48,8 @@ void heap_remove(struct heap *h, struct heap_node *node);
 void heap_update(struct heap *h, struct heap_node *node, uint64_t key);
 
 /* The node with the smallest key, NULL when empty. */
-static inline struct heap_node *heap_min(const struct heap *h) {
+static inline struct heap_node *heap_min(const struct heap *h)
+{
     return h->len ? h->nodes[0] : NULL;
 }
 

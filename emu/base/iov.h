@@ -21,8 +21,9 @@ struct iov_view {
     size_t skip;
 };
 
-static inline struct iov_view iov_view(const struct iovec *iov, unsigned niov) {
-    return (struct iov_view){iov, niov, 0};
+static inline struct iov_view iov_view(const struct iovec *iov, unsigned niov)
+{
+    return (struct iov_view){ iov, niov, 0 };
 }
 
 /* Bytes in a vector. */

@@ -113,8 +113,8 @@ static void unexpected(struct json_stream *s)
     if (s->expect == EXPECT_COLON)
         s->err = err_new("JSON parse error, missing : in object pair");
     else if (s->expect == EXPECT_SEPARATOR)
-        s->err = err_new("JSON parse error, expected separator in %s",
-                         in_object(s) ? "dict" : "list");
+        s->err =
+            err_new("JSON parse error, expected separator in %s", in_object(s) ? "dict" : "list");
     else
         s->err = err_new("JSON parse error, expecting value");
 }

@@ -16,12 +16,26 @@ enum {
 #define L (IN_DQ | IN_SQ | LETTER)
 #define S (IN_DQ | IN_SQ | STOPS)
 static const uint8_t class_of[256] = {
-    [0x00 ... 0x08] = STOPS, [0x0a ... 0x1f] = STOPS,
-    [0x20 ... 0x21] = IN_DQ | IN_SQ, ['"'] = IN_SQ, [0x23 ... 0x26] = IN_DQ | IN_SQ, ['\''] = IN_DQ,
-    [0x28 ... 0x2b] = IN_DQ | IN_SQ, [','] = S, [0x2d ... 0x2f] = IN_DQ | IN_SQ,
-    ['0' ... '9'] = D, [':'] = S, [0x3b ... 0x5a] = IN_DQ | IN_SQ,
-    ['['] = S, [']'] = S, [0x5e ... 0x60] = IN_DQ | IN_SQ, ['a' ... 'z'] = L,
-    ['{'] = S, ['|'] = IN_DQ | IN_SQ, ['}'] = S, [0x7e ... 0x7f] = IN_DQ | IN_SQ,
+    [0x00 ... 0x08] = STOPS,
+    [0x0a ... 0x1f] = STOPS,
+    [0x20 ... 0x21] = IN_DQ | IN_SQ,
+    ['"'] = IN_SQ,
+    [0x23 ... 0x26] = IN_DQ | IN_SQ,
+    ['\''] = IN_DQ,
+    [0x28 ... 0x2b] = IN_DQ | IN_SQ,
+    [','] = S,
+    [0x2d ... 0x2f] = IN_DQ | IN_SQ,
+    ['0' ... '9'] = D,
+    [':'] = S,
+    [0x3b ... 0x5a] = IN_DQ | IN_SQ,
+    ['['] = S,
+    [']'] = S,
+    [0x5e ... 0x60] = IN_DQ | IN_SQ,
+    ['a' ... 'z'] = L,
+    ['{'] = S,
+    ['|'] = IN_DQ | IN_SQ,
+    ['}'] = S,
+    [0x7e ... 0x7f] = IN_DQ | IN_SQ,
     [0xfe ... 0xff] = STOPS,
 };
 #undef D

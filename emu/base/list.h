@@ -18,45 +18,54 @@ struct list {
 };
 
 #define LIST_INIT(name)                                                                            \
-    { &(name), &(name) }
+    {                                                                                              \
+        &(name), &(name)                                                                           \
+    }
 
 static inline void list_init(struct list *l) { l->prev = l->next = l; }
 
 static inline bool list_empty(const struct list *l) { return l->next == l; }
 
-static inline void list_insert_between(struct list *link, struct list *prev, struct list *next) {
+static inline void list_insert_between(struct list *link, struct list *prev, struct list *next)
+{
     link->prev = prev;
     link->next = next;
     prev->next = link;
     next->prev = link;
 }
 
-static inline void list_add_head(struct list *l, struct list *link) {
+static inline void list_add_head(struct list *l, struct list *link)
+{
     list_insert_between(link, l, l->next);
 }
 
-static inline void list_add_tail(struct list *l, struct list *link) {
+static inline void list_add_tail(struct list *l, struct list *link)
+{
     list_insert_between(link, l->prev, l);
 }
 
 /* Puts link right before / after another link that is in a list. */
-static inline void list_add_before(struct list *where, struct list *link) {
+static inline void list_add_before(struct list *where, struct list *link)
+{
     list_insert_between(link, where->prev, where);
 }
 
-static inline void list_add_after(struct list *where, struct list *link) {
+static inline void list_add_after(struct list *where, struct list *link)
+{
     list_insert_between(link, where, where->next);
 }
 
 /* Takes link out of its list and re-inits it; harmless on a link that is in no list. */
-static inline void list_del(struct list *link) {
+static inline void list_del(struct list *link)
+{
     link->prev->next = link->next;
     link->next->prev = link->prev;
     list_init(link);
 }
 
 /* Moves all elements of `from` to the tail of `to`; `from` is then empty. */
-static inline void list_splice_tail(struct list *to, struct list *from) {
+static inline void list_splice_tail(struct list *to, struct list *from)
+{
     if (list_empty(from))
         return;
     from->next->prev = to->prev;
@@ -67,7 +76,8 @@ static inline void list_splice_tail(struct list *to, struct list *from) {
 }
 
 /* Number of elements; walks the list. */
-static inline size_t list_count(const struct list *l) {
+static inline size_t list_count(const struct list *l)
+{
     size_t n = 0;
 
     for (const struct list *link = l->next; link != l; link = link->next)
@@ -76,7 +86,8 @@ static inline size_t list_count(const struct list *l) {
 }
 
 /* Takes out and returns the first link, NULL when the list is empty. */
-static inline struct list *list_pop_head_link(struct list *l) {
+static inline struct list *list_pop_head_link(struct list *l)
+{
     struct list *link = l->next;
 
     if (link == l)
@@ -85,7 +96,8 @@ static inline struct list *list_pop_head_link(struct list *l) {
     return link;
 }
 
-static inline void *list_container_or_null(struct list *link, size_t offset) {
+static inline void *list_container_or_null(struct list *link, size_t offset)
+{
     return link ? (char *)link - offset : NULL;
 }
 

@@ -38,7 +38,8 @@ void notifier_list_init(struct notifier_list *l);
 /* Takes all listeners out; they stay with their owners. Must not run inside a round. */
 void notifier_list_fini(struct notifier_list *l);
 
-static inline bool notifier_list_empty(const struct notifier_list *l) {
+static inline bool notifier_list_empty(const struct notifier_list *l)
+{
     return list_empty(&l->notifiers);
 }
 

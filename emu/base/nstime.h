@@ -16,20 +16,24 @@
 /* A point in time that never comes. */
 #define NSTIME_NEVER INT64_MAX
 
-static inline int64_t nstime_from_us(int64_t us) {
+static inline int64_t nstime_from_us(int64_t us)
+{
     return us > INT64_MAX / NS_PER_US ? NSTIME_NEVER : us * NS_PER_US;
 }
 
-static inline int64_t nstime_from_ms(int64_t ms) {
+static inline int64_t nstime_from_ms(int64_t ms)
+{
     return ms > INT64_MAX / NS_PER_MS ? NSTIME_NEVER : ms * NS_PER_MS;
 }
 
-static inline int64_t nstime_from_sec(int64_t sec) {
+static inline int64_t nstime_from_sec(int64_t sec)
+{
     return sec > INT64_MAX / NS_PER_SEC ? NSTIME_NEVER : sec * NS_PER_SEC;
 }
 
 /* now + delay for delay >= 0, or NSTIME_NEVER when that does not fit. */
-static inline int64_t nstime_add(int64_t now_ns, int64_t delay_ns) {
+static inline int64_t nstime_add(int64_t now_ns, int64_t delay_ns)
+{
     int64_t sum;
 
     return __builtin_add_overflow(now_ns, delay_ns, &sum) ? NSTIME_NEVER : sum;

@@ -24,7 +24,8 @@ static inline void queue_init(struct queue *q) { q->head = q->tail = NULL; }
 
 static inline bool queue_empty(const struct queue *q) { return !q->head; }
 
-static inline void queue_push(struct queue *q, struct queue_link *link) {
+static inline void queue_push(struct queue *q, struct queue_link *link)
+{
     link->next = NULL;
     if (q->head)
         q->tail->next = link;
@@ -34,7 +35,8 @@ static inline void queue_push(struct queue *q, struct queue_link *link) {
 }
 
 /* Puts link in front of all others: for an element that was popped and must be retried. */
-static inline void queue_push_head(struct queue *q, struct queue_link *link) {
+static inline void queue_push_head(struct queue *q, struct queue_link *link)
+{
     link->next = q->head;
     if (!q->head)
         q->tail = link;
@@ -42,7 +44,8 @@ static inline void queue_push_head(struct queue *q, struct queue_link *link) {
 }
 
 /* Takes out the oldest link; NULL when empty. */
-static inline struct queue_link *queue_pop_link(struct queue *q) {
+static inline struct queue_link *queue_pop_link(struct queue *q)
+{
     struct queue_link *link = q->head;
 
     if (link) {
@@ -53,7 +56,8 @@ static inline struct queue_link *queue_pop_link(struct queue *q) {
 }
 
 /* Moves all of `from` behind the elements of `to`. */
-static inline void queue_append(struct queue *to, struct queue *from) {
+static inline void queue_append(struct queue *to, struct queue *from)
+{
     if (!from->head)
         return;
     if (to->head)
@@ -64,7 +68,8 @@ static inline void queue_append(struct queue *to, struct queue *from) {
     queue_init(from);
 }
 
-static inline void *queue_container_or_null(struct queue_link *link, size_t offset) {
+static inline void *queue_container_or_null(struct queue_link *link, size_t offset)
+{
     return link ? (char *)link - offset : NULL;
 }
 

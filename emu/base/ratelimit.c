@@ -24,7 +24,7 @@ void ratelimit_set_speed(struct ratelimit *rl, uint64_t speed, int64_t slice_ns)
     rl->slice_ns = slice_ns;
     rl->quota = speed == 0 ? 0 : quota < 1 ? 1 : quota > UINT64_MAX ? UINT64_MAX : (uint64_t)quota;
     /* Bytes sent at the old speed must not hold up the new one for as long as they would have. */
-    if (rl->speed)
+    if (rl->speed && rl->sent)
         rl->slice_end_ns = slice_end(rl);
 }
 

@@ -15,12 +15,14 @@
 
 /* A Unicode scalar value: not a surrogate and at most U+10FFFF. Noncharacters count as valid here.
  */
-static inline bool utf8_is_scalar(uint32_t code) {
+static inline bool utf8_is_scalar(uint32_t code)
+{
     return code < 0xd800 || (code > 0xdfff && code <= 0x10ffff);
 }
 
 /* The 66 code points that are never characters: U+FDD0..U+FDEF and the last two of each plane. */
-static inline bool utf8_is_noncharacter(uint32_t code) {
+static inline bool utf8_is_noncharacter(uint32_t code)
+{
     return (code >= 0xfdd0 && code <= 0xfdef) || (code & 0xfffe) == 0xfffe;
 }
 

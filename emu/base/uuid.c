@@ -74,7 +74,7 @@ bool uuid_equal(const struct uuid *a, const struct uuid *b)
 struct uuid uuid_swap(const struct uuid *uuid)
 {
     static const uint8_t order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
-    struct uuid out;
+    struct uuid out = { { 0 } };
 
     for (size_t i = 0; i < 16; i++)
         out.bytes[i] = uuid->bytes[order[i]];

@@ -99,12 +99,14 @@ MUST_USE void *vec_try_grow(void *items, size_t *cap, size_t want, size_t size);
 #define vec_for_each(item, v)                                                                      \
     for (typeof((v)->items) item = (v)->items; item < (v)->items + (v)->len; item++)
 
-static inline size_t vec_index(size_t i, size_t len) {
+static inline size_t vec_index(size_t i, size_t len)
+{
     check(i < len);
     return i;
 }
 
-static inline size_t vec_pop_index(size_t *len) {
+static inline size_t vec_pop_index(size_t *len)
+{
     check(*len > 0);
     return --*len;
 }
