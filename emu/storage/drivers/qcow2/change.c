@@ -1,10 +1,10 @@
 /*
  * Zeroes and discards: changes of the mapping without data.
  *
- * Rules ("zero flag", and the reference's behaviour): version 3 marks clusters as zero; a discarded cluster becomes zero as
- * well, never unallocated, when a backing file could show through. Version 2 cannot say zero: ZERO is left to
- * the generic fallback, DISCARD works only without a backing file. Only whole units change: discards are cut
- * inwards, zeroes need edges that read as zero already. Each slice changes in one step.
+ * Rules ("zero flag", and the reference's behaviour): version 3 marks clusters as zero; a discarded cluster
+ * becomes zero as well, never unallocated, when a backing file could show through. Version 2 cannot say zero:
+ * ZERO is left to the generic fallback, DISCARD works only without a backing file. Only whole units change:
+ * discards are cut inwards, zeroes need edges that read as zero already. Each slice changes in one step.
  */
 
 #include <errno.h>
@@ -184,9 +184,9 @@ int qcow2_change_start(struct qcow2_op *op)
         }
     }
     stop = MIN(stop, op->pos + qcow2_l2_slice_left(q, op->pos));
-    ret = qcow2_claim_check(q, qcow2_cluster_start(q, op->pos),
-                            qcow2_cluster_end(q, stop) - qcow2_cluster_start(q, op->pos),
-                            &op->wait);
+    ret =
+        qcow2_claim_check(q, qcow2_cluster_start(q, op->pos),
+                          qcow2_cluster_end(q, stop) - qcow2_cluster_start(q, op->pos), &op->wait);
     if (!ret)
         ret = qcow2_l2_get_owned(q, op->pos, &op->wait, &at);
     /* Again, at the moment of the change: others may have written beside it while this one waited. */

@@ -2,8 +2,8 @@
  * Compressed writes (REQ_COMPRESSED): each whole cluster is packed on the pool of workers, then gets bytes
  * behind the last packed one, is written and linked.
  *
- * A cluster that does not shrink is stored as it is, by the ordinary path of writes. Places are handed out in the order in
- * which packing ends. The shared host cluster has its count raised before any entry refers to the
+ * A cluster that does not shrink is stored as it is, by the ordinary path of writes. Places are handed out in
+ * the order in which packing ends. The shared host cluster has its count raised before any entry refers to the
  * new bytes (O1 through the commit).
  */
 

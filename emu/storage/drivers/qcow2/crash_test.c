@@ -1,6 +1,6 @@
 /*
- * Crashes at random moments of random work. After each: the image opens, its check finds no corruption (leaks are allowed),
- * and every sector holds what was last flushed or something written to it later.
+ * Crashes at random moments of random work. After each: the image opens, its check finds no corruption (leaks
+ * are allowed), and every sector holds what was last flushed or something written to it later.
  */
 
 #include <stdio.h>

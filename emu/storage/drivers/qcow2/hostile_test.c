@@ -1,6 +1,6 @@
 /*
- * Images that lie, and disks that fail. Nothing may crash, hang or damage what was right: errors come back, and the
- * corrupt bit is set where the format asks for it.
+ * Images that lie, and disks that fail. Nothing may crash, hang or damage what was right: errors come back,
+ * and the corrupt bit is set where the format asks for it.
  */
 
 #include <errno.h>

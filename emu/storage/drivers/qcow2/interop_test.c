@@ -1,6 +1,6 @@
 /*
- * The peer is qemu-img: images it made must read here as they do there, also after being written here; images made here
- * must be clean and equal for it.
+ * The peer is qemu-img: images it made must read here as they do there, also after being written here; images
+ * made here must be clean and equal for it.
  */
 
 #include <stdio.h>
@@ -221,9 +221,9 @@ static void writing_leaves_snapshots_alone(void)
         struct fixture f = { 0 };
 
         setup(&f, 10 + i);
-        shell(
-            "cd %s && qemu-img convert -q -f raw -O qcow2 -o %s raw img && cp raw before && qemu-img snapshot -c one img",
-            test_tmpdir(), options[i]);
+        shell("cd %s && qemu-img convert -q -f raw -O qcow2 -o %s raw img && cp raw before && "
+              "qemu-img snapshot -c one img",
+              test_tmpdir(), options[i]);
         import(&f, "top", "img");
         open_top(&f, "'discard':'unmap'");
         expect_content(&f);

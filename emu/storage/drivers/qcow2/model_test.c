@@ -1,6 +1,7 @@
 /*
- * Random operations against a model of the disk (an array of bytes), over cluster sizes, refcount widths, versions
- * and with a backing file. The oracle after each run is the model, the image's own check, and the same after reopening.
+ * Random operations against a model of the disk (an array of bytes), over cluster sizes, refcount widths,
+ * versions and with a backing file. The oracle after each run is the model, the image's own check, and the
+ * same after reopening.
  */
 
 #include <stdio.h>

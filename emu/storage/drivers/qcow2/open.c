@@ -1,7 +1,7 @@
 /*
- * Opening: reads header, extensions, L1, refcount table and snapshot table, one after the other, each bounded by the
- * limits of format.h and by the length of the file; then, when the image is writable, sets right what the format asks for
- * (dirty bit: repair; unknown autoclear bits: clear).
+ * Opening: reads header, extensions, L1, refcount table and snapshot table, one after the other, each bounded
+ * by the limits of format.h and by the length of the file; then, when the image is writable, sets right what
+ * the format asks for (dirty bit: repair; unknown autoclear bits: clear).
  */
 
 #include "emu/storage/drivers/qcow2/open.h"

@@ -1,6 +1,7 @@
 /*
- * Bytes as an image: open, read everything, ask for status, check, write here and there, check with repair, close. Opened for
- * checking, so that dirty and corrupt images get through. Images are small; sizes that the header claims are not.
+ * Bytes as an image: open, read everything, ask for status, check, write here and there, check with repair,
+ * close. Opened for checking, so that dirty and corrupt images get through. Images are small; sizes that the
+ * header claims are not.
  */
 
 #include <string.h>

@@ -1,6 +1,7 @@
 /*
- * Rebuilding the refcount structure from the references found: new blocks and a new table behind everything that is in
- * use, written by the next commit, which switches the header last (O8). The old structure is simply not counted.
+ * Rebuilding the refcount structure from the references found: new blocks and a new table behind everything
+ * that is in use, written by the next commit, which switches the header last (O8). The old structure is simply
+ * not counted.
  */
 
 #include <errno.h>

@@ -1,10 +1,11 @@
 /*
  * Resize.
  *
- * Growing: a larger L1 table in new clusters if needed (the commit switches the header with one sector, O8), clusters for
- * the new area if preallocation is asked for, zeroes where a longer backing file would show, and at last the size in the
- * header. Shrinking: what falls off is discarded, the rest of the last cluster is zeroed (so that growing again does not
- * bring old data back), then the size; tables keep their length. A crash in between leaves the old size.
+ * Growing: a larger L1 table in new clusters if needed (the commit switches the header with one sector, O8),
+ * clusters for the new area if preallocation is asked for, zeroes where a longer backing file would show, and
+ * at last the size in the header. Shrinking: what falls off is discarded, the rest of the last cluster is
+ * zeroed (so that growing again does not bring old data back), then the size; tables keep their length. A
+ * crash in between leaves the old size.
  */
 
 #include "emu/storage/drivers/qcow2/resize.h"
@@ -72,7 +73,7 @@ static uint64_t l1_entries_for(const struct qcow2 *q, uint64_t size)
     return div_round_up(size, BIT64(q->geo.l2_bits + q->geo.cluster_bits));
 }
 
-/* Makes the L1 table long enough. The VM state of snapshots begins behind the disk, so growing moves that border only. */
+/* Makes the L1 table long enough. The VM state of snapshots begins behind the disk: the border moves. */
 static int grow_l1(struct resize *r)
 {
     struct qcow2 *q = r->q;

@@ -46,7 +46,7 @@ struct test_world {
 };
 
 void test_world_init(struct test_world *w, uint64_t seed);
-/* Closes everything. Returns the first error of a close (borrowed text until the next call), NULL when there was none. */
+/* Closes everything; asserts that nothing stays in flight. */
 void test_world_fini(struct test_world *w);
 
 struct test_disk *test_disk(struct test_world *w, const char *name); /* Made when missing. */
