@@ -1,6 +1,7 @@
 /*
- * The life cycle against a second statement of it: the tables here are strings copied from the description of the protocol
- * by hand, and know nothing of the engine's tables. Toy jobs work, fail and get stuck by seed.
+ * The life cycle against a second statement of it: the tables here are strings copied from the
+ * description of the protocol by hand, and know nothing of the engine's tables. Toy jobs work,
+ * fail and get stuck by seed.
  */
 
 #include <errno.h>

@@ -105,16 +105,19 @@ void loop_stops_after_current(void)
 
 struct post_log {
     char text[8];
+    unsigned len;
 };
 
-static void log_a(void *arg) { strcat(((struct post_log *)arg)->text, "a"); }
+static void log_letter(struct post_log *log, char letter) { log->text[log->len++] = letter; }
 
-static void log_b(void *arg) { strcat(((struct post_log *)arg)->text, "b"); }
+static void log_a(void *arg) { log_letter(arg, 'a'); }
+
+static void log_b(void *arg) { log_letter(arg, 'b'); }
 
 void loop_runs_posts_in_order(void)
 {
     struct conf c;
-    struct post_log log = { "" };
+    struct post_log log = { .len = 0 };
 
     conf_make(&c);
     reactor_post(c.r, log_a, &log);

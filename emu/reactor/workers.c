@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "emu/base/alloc.h"
@@ -78,8 +79,7 @@ struct workers *workers_new(const char *name, unsigned threads_max, job_finished
     w->refs = 1;
     w->threads_max = threads_max;
     w->stuck_ns = STUCK_NS;
-    for (size_t i = 0; i + 1 < sizeof(w->name) && name[i]; i++)
-        w->name[i] = name[i];
+    snprintf(w->name, sizeof(w->name), "%s", name);
     w->finished = finished;
     w->arg = arg;
     return w;

@@ -23,7 +23,10 @@ struct bitmap {
     void *owner;
 };
 
-/* Texts of errors are the reference's ("Bitmap already exists: b0", ...). name NULL: a job's own. granularity 0: default. */
+/*
+ * Texts of errors are the reference's ("Bitmap already exists: b0", ...). name NULL: a job's own.
+ * granularity 0: default.
+ */
 struct err *bitmap_add(struct node *node, const char *name, uint32_t granularity, bool persistent,
                        bool disabled, struct bitmap **out) MUST_USE;
 void bitmap_free(struct bitmap *bitmap);
@@ -37,12 +40,18 @@ struct err *bitmap_check(const struct bitmap *bitmap, enum bitmap_use use) MUST_
 uint32_t bitmap_default_granularity(struct node *node);
 void bitmap_set(struct bitmap *bitmap, uint64_t offset, uint64_t len);
 void bitmap_reset(struct bitmap *bitmap, uint64_t offset, uint64_t len);
-/* Backup: freeze (writes go to a successor); then either abdicate (successor becomes the bitmap) or reclaim (merged back). */
+/*
+ * Backup: freeze (writes go to a successor); then either abdicate (successor becomes the bitmap)
+ * or reclaim (merged back).
+ */
 struct err *bitmap_freeze(struct bitmap *bitmap) MUST_USE;
 void bitmap_abdicate(struct bitmap *bitmap);
 void bitmap_reclaim(struct bitmap *bitmap);
 
-/* Whether the node's image can keep a bitmap of that name: "Can't store persistent bitmaps to r: ...". granularity 0: default. */
+/*
+ * Whether the node's image can keep a bitmap of that name: "Can't store persistent bitmaps to r:
+ * ...". granularity 0: default.
+ */
 struct err *bitmap_check_persistent(struct node *node, const char *name,
                                     uint32_t granularity) MUST_USE;
 /* Adds what is dirty in the sources, of the same or other nodes of equal size; all or nothing. */

@@ -4,10 +4,11 @@
 /*
  * A window of copies in flight between two edges: the pump under mirror, backup and convert.
  *
- * The owner asks for ranges with copy_start(); each is examined (block status), then read and written, written as zeroes or
- * discarded, or skipped, and reported once to range_done. At most `max_inflight` ranges and `max_bytes` of buffers are in flight.
- * Buffers come from a pool and are recycled. copy_abandon() lets everything in flight go at once: nothing is reported any more, and the
- * memory lives until the last lower request has completed.
+ * The owner asks for ranges with copy_start(); each is examined (block status), then read and
+ * written, written as zeroes or discarded, or skipped, and reported once to range_done. At most
+ * `max_inflight` ranges and `max_bytes` of buffers are in flight. Buffers come from a pool and
+ * are recycled. copy_abandon() lets everything in flight go at once: nothing is reported any
+ * more, and the memory lives until the last lower request has completed.
  */
 
 #include "emu/base/buf.h"
@@ -46,8 +47,8 @@ void copy_free(struct copy *copy);
 void copy_abandon(struct copy *copy);
 bool copy_has_room(const struct copy *copy);
 /*
- * Needs room. len may be larger than chunk_bytes, 1 GiB and more: it is cut inside, zero and unallocated extents are one
- * piece each, and range_done comes once.
+ * Needs room. len may be larger than chunk_bytes, 1 GiB and more: it is cut inside, zero and
+ * unallocated extents are one piece each, and range_done comes once.
  */
 void copy_start(struct copy *copy, uint64_t offset, uint64_t len, uint64_t cookie);
 unsigned copy_inflight(const struct copy *copy);

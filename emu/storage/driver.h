@@ -3,8 +3,8 @@
 
 /*
  * What a block driver provides. A driver is const data listed in emu/storage/drivers/table.c; its state is
- * node->state. All callbacks run on the graph's reactor and none waits: open, close, truncate, create finish through the
- * callback they are given; submit finishes through req_complete().
+ * node->state. All callbacks run on the graph's reactor and none waits: open, close, truncate,
+ * create finish through the callback they are given; submit finishes through req_complete().
  */
 
 #include "emu/storage/node.h"
@@ -47,10 +47,16 @@ struct driver {
     size_t req_size; /* Memory per request in flight (req->ctx); it embeds the child requests. */
     const struct driver_child *children; /* Ends with name NULL; opened by the core before open. */
 
-    /* Opens: options (marks what it reads), children are attached. Sets size, limits, supported flags. Then calls done. */
+    /*
+     * Opens: options (marks what it reads), children are attached. Sets size, limits, supported
+     * flags. Then calls done.
+     */
     void (*open)(struct node *node, struct opts *opts, unsigned flags, driver_done_fn *done,
                  void *arg);
-    /* Closes: no request is in flight; writes back what is needed, then calls done (errors are logged, the node goes away). */
+    /*
+     * Closes: no request is in flight; writes back what is needed, then calls done (errors are
+     * logged, the node goes away).
+     */
     void (*close)(struct node *node, driver_done_fn *done, void *arg);
     /*
      * Starts a request: aligned to limits, not longer than max_transfer, within [0, size) or, for reads and writes, the

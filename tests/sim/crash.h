@@ -1,5 +1,5 @@
-#ifndef TESTS_SIM_CRASH_H
-#define TESTS_SIM_CRASH_H
+#ifndef EMU_TESTS_SIM_CRASH_H
+#define EMU_TESTS_SIM_CRASH_H
 
 #include "tests/sim/oracle.h"
 #include "tests/sim/world.h"

@@ -32,8 +32,8 @@ static void describe_wrong_read(struct guest *guest, const struct guest_slot *sl
 
     oracle_describe(guest->oracle, at, slot->since, allowed, sizeof(allowed));
     snprintf(guest->failure, sizeof(guest->failure),
-             "a read of %" PRIu64 "+%" PRIu64 " finds write %u%s at %" PRIu64 ", allowed:%s", slot->req.offset,
-             slot->req.len, found, whole ? "" : " (torn)", at, allowed);
+             "a read of %" PRIu64 "+%" PRIu64 " finds write %u%s at %" PRIu64 ", allowed:%s",
+             slot->req.offset, slot->req.len, found, whole ? "" : " (torn)", at, allowed);
 }
 
 static void slot_done(struct req *req)

@@ -1,5 +1,5 @@
-#ifndef TESTS_SIM_GUEST_H
-#define TESTS_SIM_GUEST_H
+#ifndef EMU_TESTS_SIM_GUEST_H
+#define EMU_TESTS_SIM_GUEST_H
 
 /*
  * A guest of the simulator: random requests on one edge, some at a time, never two writes to one sector at once, every

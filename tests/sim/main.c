@@ -1,6 +1,7 @@
 /*
- * The simulator: sim SEED replays one run twice and compares the two; sim --seeds N runs 1..N; sim --long runs until interrupted
- * or something fails. Exit status 1 and one line with the seed when a run failed.
+ * The simulator: sim SEED replays one run twice and compares the two; sim --seeds N runs 1..N;
+ * sim --long runs until interrupted or something fails. Exit status 1 and one line with the seed
+ * when a run failed.
  */
 
 #include <inttypes.h>

@@ -105,7 +105,8 @@ void oracle_flush_end(struct oracle *oracle, uint64_t began)
 }
 
 /* Whether 16 bytes are those of a value the sector may hold: a request that runs may be seen in part. */
-static bool allowed(const struct oracle_sector *sector, const uint8_t *piece, uint64_t offset, uint64_t since)
+static bool allowed(const struct oracle_sector *sector, const uint8_t *piece, uint64_t offset,
+                    uint64_t since)
 {
     uint8_t expected[16];
 
@@ -121,8 +122,8 @@ static bool allowed(const struct oracle_sector *sector, const uint8_t *piece, ui
     return false;
 }
 
-static uint64_t check_range(const struct oracle *oracle, uint64_t since, uint64_t offset, const uint8_t *buf,
-                            uint64_t len)
+static uint64_t check_range(const struct oracle *oracle, uint64_t since, uint64_t offset,
+                            const uint8_t *buf, uint64_t len)
 {
     for (uint64_t at = 0; at < len; at += 16) {
         if (!allowed(&oracle->sectors[(offset + at) / ORACLE_SECTOR], buf + at, offset + at, since))
@@ -154,7 +155,8 @@ uint32_t oracle_current(const struct oracle *oracle, uint64_t sector)
     return number;
 }
 
-void oracle_describe(const struct oracle *oracle, uint64_t offset, uint64_t since, char *out, size_t out_len)
+void oracle_describe(const struct oracle *oracle, uint64_t offset, uint64_t since, char *out,
+                     size_t out_len)
 {
     const struct oracle_sector *sector = &oracle->sectors[offset / ORACLE_SECTOR];
     size_t used = 0;

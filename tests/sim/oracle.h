@@ -1,12 +1,13 @@
-#ifndef TESTS_SIM_ORACLE_H
-#define TESTS_SIM_ORACLE_H
+#ifndef EMU_TESTS_SIM_ORACLE_H
+#define EMU_TESTS_SIM_ORACLE_H
 
 /*
  * What a correct disk may hold, sector by sector, under concurrent requests and crashes.
  *
- * Every write of the simulated guest has a number and fills each sector with a pattern made of that number and the sector's
- * index, so that whatever is read tells which write it came from (0: zeroes). The oracle keeps, per sector, the
- * values that a read may return now, and those that may be found after a crash:
+ * Every write of the simulated guest has a number and fills each sector with a pattern made of
+ * that number and the sector's index, so that whatever is read tells which write it came from (0:
+ * zeroes). The oracle keeps, per sector, the values that a read may return now, and those that
+ * may be found after a crash:
  *
  *  - after a write completed, that value; while it runs or after it failed, its value and the ones before;
  *  - after a crash, any value that was allowed since the last completed flush began.
@@ -69,7 +70,8 @@ uint64_t oracle_check_crash(const struct oracle *oracle, uint64_t offset, const 
 static inline uint64_t oracle_now(const struct oracle *oracle) { return oracle->time; }
 
 /* The writes whose content a read that began at since may return at offset, as " 0 17 23". */
-void oracle_describe(const struct oracle *oracle, uint64_t offset, uint64_t since, char *out, size_t out_len);
+void oracle_describe(const struct oracle *oracle, uint64_t offset, uint64_t since, char *out,
+                     size_t out_len);
 
 /* For a snapshot of the disk at this instant, when nothing runs: the number each sector holds. */
 uint32_t oracle_current(const struct oracle *oracle, uint64_t sector);

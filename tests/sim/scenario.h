@@ -1,5 +1,5 @@
-#ifndef TESTS_SIM_SCENARIO_H
-#define TESTS_SIM_SCENARIO_H
+#ifndef EMU_TESTS_SIM_SCENARIO_H
+#define EMU_TESTS_SIM_SCENARIO_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,8 +11,8 @@ struct scenario_counts {
 };
 
 /*
- * Runs the scenario of a seed. False, with a text, when something was wrong. *hash is the digest of its completions: equal
- * for equal seeds.
+ * Runs the scenario of a seed. False, with a text, when something was wrong. *hash is the digest
+ * of its completions: equal for equal seeds.
  */
 bool scenario_run(uint64_t seed, struct scenario_counts *counts, uint64_t *hash, char *failure,
                   size_t failure_len);

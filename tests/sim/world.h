@@ -1,5 +1,5 @@
-#ifndef TESTS_SIM_WORLD_H
-#define TESTS_SIM_WORLD_H
+#ifndef EMU_TESTS_SIM_WORLD_H
+#define EMU_TESTS_SIM_WORLD_H
 
 /*
  * One simulated program: a graph and a job list on a simulated reactor, and calls that run the world until something

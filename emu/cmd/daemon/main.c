@@ -83,7 +83,10 @@ static void first_pass(int argc, char **argv, bool *daemonize)
     optind = 0;
 }
 
-/* Forks; the parent waits for the child's word and exits with its status. Returns, in the child, where to write the word. */
+/*
+ * Forks; the parent waits for the child's word and exits with its status. Returns, in the child,
+ * where to write the word.
+ */
 static int go_to_background(const char *program)
 {
     int fds[2];

@@ -2,7 +2,8 @@
  * Beginning and end of the daemon's roots.
  *
  * The order of the end is what clients see: exports go, jobs are cancelled, the reply to quit is written, then
- * monitors and nodes are closed. Each step has a time limit of its own below it, so a frozen peer cannot keep the process.
+ * monitors and nodes are closed. Each step has a time limit of its own below it, so a frozen peer
+ * cannot keep the process.
  */
 
 #include <stdio.h>

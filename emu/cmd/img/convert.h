@@ -19,7 +19,10 @@ struct convert_options {
     const char *target;
 };
 
-/* Copies the content of source to [offset, ...) of target. Sources shorter than what is asked of them read as zeroes. */
+/*
+ * Copies the content of source to [offset, ...) of target. Sources shorter than what is asked of
+ * them read as zeroes.
+ */
 struct err *convert_copy(struct image *source, struct image *target, uint64_t target_offset,
                          const struct convert_options *options, bool target_is_zero,
                          bool skip_backing, struct progress *progress, uint64_t total) MUST_USE;

@@ -35,8 +35,8 @@ static void range_done(struct copy *copy, const struct copy_range *range)
 }
 
 /*
- * Copies and statuses count from 0 in both images. A source behind others is placed by a raw node with an offset over the
- * target.
+ * Copies and statuses count from 0 in both images. A source behind others is placed by a raw node
+ * with an offset over the target.
  */
 static const struct edge_parent_ops window_parent = { .what = "image tool" };
 

@@ -1,8 +1,9 @@
 /*
  * The backup job.
  *
- * What is to do is the bitmap of the copy-before-write engine; the job copies from it in the background, guest writes take
- * their clusters out of it first. The job is done when nothing is to do and nothing is claimed.
+ * What is to do is the bitmap of the copy-before-write engine; the job copies from it in the
+ * background, guest writes take their clusters out of it first. The job is done when nothing is
+ * to do and nothing is claimed.
  */
 
 #include "emu/jobs/block/backup.h"

@@ -4,8 +4,9 @@
 /*
  * The backup job: the target gets what the source held when the job was made, while guests go on writing.
  *
- * backup_new() checks, claims the nodes and puts the filter in place: that is the moment the target will show. The job is
- * CREATED then; several can be made before any is started, which gives one moment to all of them.
+ * backup_new() checks, claims the nodes and puts the filter in place: that is the moment the
+ * target will show. The job is CREATED then; several can be made before any is started, which
+ * gives one moment to all of them.
  */
 
 #include "emu/jobs/block/block_job.h"

@@ -5,9 +5,10 @@
  * Copy before write: keeps, on a target, what a node held at one moment.
  *
  * A filter node lies above the source. Before a guest's write, zero or discard reaches a cluster that has not been
- * copied, the old data is copied to the target; the write waits for exactly the clusters it touches. The owner copies the
- * rest in the background through cbw_claim() and cbw_release(). A cluster is in one of three states:
- * to do, claimed (a copy of it is in flight), and done; only claimed ones make guests wait.
+ * copied, the old data is copied to the target; the write waits for exactly the clusters it
+ * touches. The owner copies the rest in the background through cbw_claim() and cbw_release(). A
+ * cluster is in one of three states: to do, claimed (a copy of it is in flight), and done; only
+ * claimed ones make guests wait.
  *
  * Guest copies have a copy window of their own, so that they never queue behind the bulk.
  * When the window or the target is gone (cbw_bypass), writes pass at once.
@@ -39,8 +40,8 @@ struct cbw_options {
 struct cbw *cbw_open(struct node *filter, const struct cbw_options *options);
 
 /*
- * No more copies for guests: those in flight are let go and their ranges are to do, waiting writes go on. From then on the
- * filter passes everything. The owner has released its claims.
+ * No more copies for guests: those in flight are let go and their ranges are to do, waiting
+ * writes go on. From then on the filter passes everything. The owner has released its claims.
  */
 void cbw_bypass(struct cbw *cbw);
 /* The same, and frees. NULL is ignored. */

@@ -40,16 +40,10 @@ static void query_qmp_schema(struct qmp_call *call)
     qmp_reply_json(call, json_ref(qmp_server_schema(call->server)));
 }
 
-static void quit_done(void *arg)
-{
-    qmp_reply(arg, NULL);
-}
+static void quit_done(void *arg) { qmp_reply(arg, NULL); }
 
 /* What ends with the program is told in events before the reply. */
-static void quit(struct qmp_call *call)
-{
-    call->world->quit(call->world, quit_done, call);
-}
+static void quit(struct qmp_call *call) { call->world->quit(call->world, quit_done, call); }
 
 const struct qmp_command_set control_commands = {
     .commands = {

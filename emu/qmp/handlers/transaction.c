@@ -1,9 +1,10 @@
 /*
  * Transactions.
  *
- * Actions take effect one after the other, each noting how to undo it. When one fails, those before it are undone in reverse order.
- * When all have succeeded, the locks of the jobs made are waited for, one by one; then everything is committed, jobs
- * in reverse order of their making. All filters of backups are in place before the first wait, so that all show one moment.
+ * Actions take effect one after the other, each noting how to undo it. When one fails, those
+ * before it are undone in reverse order. When all have succeeded, the locks of the jobs made are
+ * waited for, one by one; then everything is committed, jobs in reverse order of their making.
+ * All filters of backups are in place before the first wait, so that all show one moment.
  */
 
 #include "emu/qmp/handlers/transaction.h"

@@ -515,10 +515,10 @@ static void every_failing_file_op_is_survived(void)
         test_note("file op %u fails", nth);
         init(&w);
         sim_fail_nth(w.sim, nth, EIO);
-        err = storage_open(
-            &w,
-            "{'driver': 'raw', 'node-name': 'r', 'file': {'driver': 'file', 'filename': 'disk', 'cache': {'direct': true}}}",
-            &node);
+        err = storage_open(&w,
+                           "{'driver': 'raw', 'node-name': 'r', 'file': {'driver': 'file', "
+                           "'filename': 'disk', 'cache': {'direct': true}}}",
+                           &node);
         if (!err) {
             err = edge_attach(node, "root", NULL, NULL, READ_WRITE, PERM_CONSISTENT_READ, &edge);
             EXPECT(!err);
@@ -546,9 +546,8 @@ static void every_failing_allocation_is_survived(void)
     init(&w);
     edge = storage_edge(
         &w,
-        storage_must_open(
-            &w,
-            "{'driver': 'raw', 'node-name': 'r', 'file': {'driver': 'file', 'filename': 'disk', 'cache': {'direct': true}}}"),
+        storage_must_open(&w, "{'driver': 'raw', 'node-name': 'r', 'file': {'driver': 'file', "
+                              "'filename': 'disk', 'cache': {'direct': true}}}"),
         READ_WRITE, PERM_ALL);
     for (unsigned nth = 1; nth < 12; nth++) {
         int result;

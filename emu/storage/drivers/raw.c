@@ -77,11 +77,11 @@ static void raw_open(struct node *node, struct opts *opts, unsigned flags, drive
     follow(node);
     state->probed = flags & NODE_OPEN_PROBED_RAW;
     if (state->probed && !node->read_only && node->file->node->driver->is_protocol)
-        log_warn(
-            "Image format was not specified for '%s' and probing guessed raw.\n"
-            "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n"
-            "         Specify the 'raw' format explicitly to remove the restrictions.",
-            node->file->node->filename);
+        log_warn("Image format was not specified for '%s' and probing guessed raw.\n"
+                 "         Automatically detecting the format is dangerous for raw images, "
+                 "write operations on block 0 will be restricted.\n"
+                 "         Specify the 'raw' format explicitly to remove the restrictions.",
+                 node->file->node->filename);
     node->supported_zero_flags = REQ_FUA | REQ_MAY_UNMAP | REQ_NO_FALLBACK;
     node->supported_write_flags = REQ_FUA;
     if (state->probed)
