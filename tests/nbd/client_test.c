@@ -295,8 +295,9 @@ static void submit(struct edge *edge, enum req_kind kind, uint64_t len)
 static void broken_replies_fail_the_request(void)
 {
     static const char *const scripts[] = {
-        "67446699 00000000 0000000000000040",                            /* Magic. */
-        "67446698 00000000 0000000000000041",                            /* Cookie. */
+        "67446699 00000000 0000000000000040",                                     /* Magic. */
+        "668e33ef 0001 0002 0000000000000080 0000000c 0000000000000000 00000200", /* Slot of another. */
+        "67446698 00000000 0000000000000041",                                     /* Cookie. */
         "67446698 00000000 0000000000000040",                            /* Simple for a read. */
         "668e33ef 0001 0003 0000000000000040 00000000",                  /* Unknown content. */
         "668e33ef 0001 0000 0000000000000040 00000000",                  /* Nothing was sent. */

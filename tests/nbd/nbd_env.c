@@ -84,10 +84,11 @@ static void wait_node(void *arg, struct node *node, struct err *err)
 
 const char *q(const char *text)
 {
-    static char out[1024];
+    enum { OUT_MAX = 1024 };
+    static char out[OUT_MAX];
     size_t i = 0;
 
-    for (; text[i] && i < sizeof(out) - 1; i++)
+    for (; text[i] && i < OUT_MAX - 1; i++)
         out[i] = text[i] == '\'' ? '"' : text[i];
     out[i] = '\0';
     return out;

@@ -65,7 +65,9 @@ static void flight_done(struct req *req)
     } else if (req->kind == REQ_STATUS) {
         EXPECT(req->status.len > 0 && req->status.len <= req->len);
         if (req->status.flags & STATUS_ZERO)
-            EXPECT(mem_is_zero(w->disk + req->offset, req->status.len));
+            EXPECT_MSG(mem_is_zero(w->disk + req->offset, req->status.len),
+                       "offset %llu len %llu asked %llu: not zero", (unsigned long long)req->offset,
+                       (unsigned long long)req->status.len, (unsigned long long)req->len);
     }
     if (w->started < OPS)
         start_one(w, f);

@@ -121,6 +121,28 @@ static void meta_contexts_are_chosen(void)
     teardown();
 }
 
+static void block_status_tells_data_from_holes(void)
+{
+    uint8_t reply[64];
+    uint32_t len;
+
+    setup(true);
+    peer_send_text(
+        &peer, "00000003" OPTION("08", "00000000")
+                   OPTION("0a", "0000001c") "00000001 'x' 00000001 0000000f 'base:allocation'" GO);
+    peer_take(&peer, 20 + 20 + 19 + 20);
+    expect_go("0ded");
+    peer_send_text(&peer, REQ("0008", "0007", "05", OFF0, "00100000")
+                              REQ("0008", "0007", "06", "0000000000001000", "00001000"));
+    memcpy(reply, peer_take(&peer, 32), 32);
+    len = load_be32(reply + 24);
+    EXPECT(len > 0 && len <= 4096);
+    EXPECT_EQ(load_be32(reply + 28), 3); /* HOLE and ZERO */
+    memcpy(reply, peer_take(&peer, 32), 32);
+    EXPECT_EQ(load_be32(reply + 28), 0);
+    teardown();
+}
+
 static void export_name_without_no_zeroes_is_padded(void)
 {
     const uint8_t *pad;
@@ -251,10 +273,30 @@ static void exports_in_use_are_deleted_only_hard(void)
     teardown();
 }
 
-TEST_LIST(TEST(structured_replies_are_negotiated_once), TEST(meta_contexts_are_chosen),
-          TEST(export_name_without_no_zeroes_is_padded), TEST(bad_beginnings_end_the_connection),
-          TEST(slow_handshakes_end), TEST(plain_requests_get_simple_replies),
-          TEST(bad_requests_are_refused_in_order), TEST(read_only_exports_refuse_writes),
-          TEST(structured_reads_say_holes), TEST(a_wrong_request_magic_ends_the_connection),
+/* A connection that is cut in the middle of a payload gives everything back. */
+static void a_half_written_payload_does_not_keep_the_export(void)
+{
+    static const uint8_t zeroes[8192];
+
+    for (int lens = 0; lens < 2; lens++) {
+        start(true, false);
+        peer_send_text(&peer, lens ? REQ("0000", "0001", "01", OFF0, "00010000")
+                                   : REQ("0000", "0001", "01", OFF0, "00003000"));
+        peer_send(&peer, zeroes, sizeof(zeroes));
+        env_run_idle(&env);
+        EXPECT_OK(export_del(env.exports, "e", EXPORT_DEL_HARD));
+        env_run_idle(&env);
+        EXPECT(list_empty(&env.exports->list));
+        teardown();
+    }
+}
+
+TEST_LIST(TEST(a_half_written_payload_does_not_keep_the_export),
+          TEST(block_status_tells_data_from_holes), TEST(structured_replies_are_negotiated_once),
+          TEST(meta_contexts_are_chosen), TEST(export_name_without_no_zeroes_is_padded),
+          TEST(bad_beginnings_end_the_connection), TEST(slow_handshakes_end),
+          TEST(plain_requests_get_simple_replies), TEST(bad_requests_are_refused_in_order),
+          TEST(read_only_exports_refuse_writes), TEST(structured_reads_say_holes),
+          TEST(a_wrong_request_magic_ends_the_connection),
           TEST(exports_in_use_are_deleted_only_hard), TEST(options_are_answered_one_by_one),
           TEST(unknown_exports_are_refused_and_may_be_asked_again));
