@@ -17,6 +17,8 @@ enum { PARALLEL = 6, OPS = 250, SECTOR = 512, SECTORS_MAX = 4096, HISTORY = 64, 
 struct setup {
     unsigned cluster_bits, refcount_bits;
     bool compress, extended, punch;
+    bool
+        kept; /* All is allocated and stays so: zeroes keep their place, and nothing new is needed. */
     uint32_t size;
 };
 
@@ -121,6 +123,8 @@ static void start(struct crash_run *r, struct slot *s)
                          : what < 85 ? REQ_ZERO
                                      : REQ_FLUSH;
 
+    if (r->setup->kept && kind == REQ_DISCARD)
+        kind = REQ_ZERO;
     if (kind == REQ_FLUSH) {
         start_flush(r, s);
         return;
@@ -134,7 +138,7 @@ static void start(struct crash_run *r, struct slot *s)
         return;
     s->req = (struct req){ .kind = kind, .offset = offset, .len = len, .done = slot_done };
     if (kind == REQ_ZERO)
-        s->req.flags = rng_chance(&r->rng, 1, 2) ? REQ_MAY_UNMAP : 0;
+        s->req.flags = !r->setup->kept && rng_chance(&r->rng, 1, 2) ? REQ_MAY_UNMAP : 0;
     if (kind == REQ_WRITE) {
         id = ++r->next_id;
         s->buf = xrealloc(s->buf, len);
@@ -207,6 +211,20 @@ static void crash(struct crash_run *r, uint64_t seed, bool peer)
     xfree(w);
 }
 
+static void fill_disk(struct crash_run *r)
+{
+    uint8_t *buf = xmalloc(r->setup->size);
+    uint64_t id = ++r->next_id;
+
+    for (uint64_t i = 0; i < r->setup->size / 8; i++)
+        store_le64(buf + i * 8, id);
+    EXPECT_EQ(test_io(&r->w, r->edge, REQ_WRITE, 0, 0, r->setup->size, buf), 0);
+    EXPECT_EQ(test_io(&r->w, r->edge, REQ_FLUSH, 0, 0, 0, NULL), 0);
+    for (unsigned i = 0; i < SECTORS_MAX; i++)
+        r->model[i].ids[0] = id;
+    xfree(buf);
+}
+
 static void run_one(const struct setup *setup, uint64_t seed, bool peer)
 {
     struct crash_run *r = NEW(struct crash_run);
@@ -230,6 +248,8 @@ static void run_one(const struct setup *setup, uint64_t seed, bool peer)
                                 : "'discard':'unmap','pass-discard-request':false",
                    NODE_OPEN_MONITOR, &r->node));
     r->edge = test_edge(&r->w, r->node);
+    if (setup->kept)
+        fill_disk(r);
     for (int i = 0; i < OPS && !test_has_failed(); i++) {
         struct slot *s = &r->slots[rng_below(&r->rng, PARALLEL)];
 
@@ -287,10 +307,14 @@ static void compressed(void)
 {
     run_seeds(&(struct setup){ 12, 8, .compress = true, .punch = true, .size = 512 << 10 }, 12);
 }
+static void places_kept(void)
+{
+    run_seeds(&(struct setup){ 12, 16, .kept = true, .size = 512 << 10 }, 24);
+}
 static void extended(void)
 {
     run_seeds(&(struct setup){ 14, 16, .extended = true, .punch = true, .size = 1 << 20 }, 12);
 }
 
 TEST_LIST(TEST(clusters_4k), TEST(clusters_4k_punched), TEST(clusters_512),
-          TEST(clusters_512_wide_refcounts), TEST(compressed), TEST(extended));
+          TEST(clusters_512_wide_refcounts), TEST(compressed), TEST(places_kept), TEST(extended));
