@@ -27,7 +27,7 @@ static void a_crc_can_be_continued(void)
     static const char text[] = "the quick brown fox jumps over the lazy dog";
     uint32_t whole = crc32c(0, text, sizeof(text));
 
-    for (size_t cut = 0; cut <= sizeof(text); cut++)
+    for (size_t cut = 0; cut <= ARRAY_LEN(text); cut++)
         EXPECT_EQ(crc32c(crc32c(0, text, cut), text + cut, sizeof(text) - cut), whole);
 }
 
@@ -136,7 +136,7 @@ static void malformed_uuids_are_refused(void)
                                        "123456781-234-1234-1234-123456789012" };
     struct uuid uuid = { { 1 } };
 
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         EXPECT(!uuid_parse(bad[i], &uuid));
     EXPECT_EQ(uuid.bytes[0], 1);
     EXPECT(uuid_parse("ABCDEF01-1234-1234-1234-12345678901f", &uuid));

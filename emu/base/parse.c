@@ -1,8 +1,8 @@
 /* Strict numbers and sizes (str.h). */
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "emu/base/str.h"
@@ -78,18 +78,15 @@ static struct err *bad_size(const char *text, int errnum)
                           errnum);
 }
 
-/* ".5" and the like: a fraction of the unit, which must be larger than a byte. */
-static bool fraction(const char **text, double *out)
+/* ".5" and the like, with or without digits after the point; 0 when there is none. Moves *text behind it. */
+static double fraction(const char **text)
 {
-    double scale = 0.1;
+    const char *start = *text;
 
-    *out = 0;
-    if (**text != '.')
-        return true;
-    (*text)++;
-    for (; **text >= '0' && **text <= '9'; (*text)++, scale /= 10)
-        *out += (**text - '0') * scale;
-    return true;
+    if (*start != '.')
+        return 0;
+    *text += 1 + strspn(start + 1, "0123456789");
+    return *text - start > 1 ? strtod(start, NULL) : 0;
 }
 
 struct err *parse_size_unit(const char *text, uint64_t default_unit, uint64_t *out)
@@ -110,7 +107,7 @@ struct err *parse_size_unit(const char *text, uint64_t default_unit, uint64_t *o
     result = digits(&at, 10, &value);
     if (result)
         return bad_size(text, result);
-    fraction(&at, &part);
+    part = fraction(&at);
     if (*at) {
         int shift = suffix_shift(*at++);
 
