@@ -97,7 +97,7 @@ MUST_USE void *vec_try_grow(void *items, size_t *cap, size_t want, size_t size);
 /* `vec_for_each(item, &v) use(*item);`: item is a pointer into the vector, declared by the macro.
  */
 #define vec_for_each(item, v)                                                                      \
-    for (typeof((v)->items) item = (v)->items; item < (v)->items + (v)->len; item++)
+    for (typeof((v)->items) item = (v)->items; (v)->len && item < (v)->items + (v)->len; item++)
 
 static inline size_t vec_index(size_t i, size_t len)
 {
