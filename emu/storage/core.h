@@ -116,8 +116,8 @@ void node_unref_ticket(struct node *node, struct close_ticket *ticket);
 struct edge *edge_new(struct node *child, struct node *parent, const char *name, uint32_t role);
 void edge_link(struct edge *edge, struct node *child); /* Takes a reference to child. */
 void edge_unlink(struct edge *edge);                   /* Drops it. */
-void edge_move(struct edge *edge,
-               struct node *to);                 /* Keeps requests at the gate; no permissions. */
+/* No permissions; both gates are closed, and what is held goes with the edge. */
+void edge_move(struct edge *edge, struct node *to);
 char *edge_parent_text(const struct edge *edge); /* "node 'x'", "block job 'j'"; returns new. */
 
 /* perm.c */
@@ -135,6 +135,9 @@ void node_perm_apply(struct node *node); /* The driver learns what was decided. 
 void graph_settle_check(struct graph *graph);
 
 /* drain.c */
+/* Adds a reason to close the gate; quiesces upwards where it is the first. */
+void gate_close(struct node *start);
+void gate_open(struct node *start); /* Takes one away; held requests start with the last. */
 void edge_quiesce(struct edge *edge);
 void edge_unquiesce(struct edge *edge);
 void graph_drain_check(struct graph *graph);

@@ -7,8 +7,7 @@
  */
 #include "emu/storage/core.h"
 
-/* Adds a reason to close node; quiesces upwards where it is the first. */
-static void gate_close(struct node *start)
+void gate_close(struct node *start)
 {
     node_vec todo = { 0 };
 
@@ -31,7 +30,7 @@ static void gate_close(struct node *start)
     vec_fini(&todo);
 }
 
-static void gate_open(struct node *start)
+void gate_open(struct node *start)
 {
     node_vec todo = { 0 }, opened = { 0 };
 

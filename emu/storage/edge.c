@@ -56,26 +56,17 @@ void edge_unlink(struct edge *edge)
     node_unref(child);
 }
 
-/* Requests at the old child's gate belong to what the edge now leads to. */
+/* Requests held at the old child belong to what the edge now leads to. */
 static void move_held(struct edge *edge, struct node *from)
 {
-    struct list mine = LIST_INIT(mine);
-    struct req *req;
-
     list_for_each_safe(held, &core_of(from)->held, struct req, link) {
-        if (held->edge == edge) {
-            list_del(&held->link);
-            list_add_tail(&mine, &held->link);
-        }
-    }
-    if (list_empty(&mine))
-        return;
-    while ((req = list_pop_head(&mine, struct req, link))) {
-        req->node = node_ref(edge->node);
-        list_add_tail(&core_of(edge->node)->held, &req->link);
+        if (held->edge != edge)
+            continue;
+        list_del(&held->link);
+        held->node = node_ref(edge->node);
+        list_add_tail(&core_of(edge->node)->held, &held->link);
         node_unref(from);
     }
-    node_release_held(edge->node);
 }
 
 void edge_move(struct edge *edge, struct node *to)

@@ -29,7 +29,10 @@ static void move_all(edge_vec *edges, struct node *to)
         edge_move(*edge, to);
 }
 
-/* Moves edges, with permissions; back again when they conflict. */
+/*
+ * Moves edges, with permissions; back again when they conflict. Requests held on either side start when the
+ * permissions are right for the nodes they now go to.
+ */
 static struct err *move_edges(edge_vec *edges, struct node *from, struct node *to)
 {
     struct node *both[2] = { from, to };
@@ -37,6 +40,8 @@ static struct err *move_edges(edge_vec *edges, struct node *from, struct node *t
 
     node_ref(from);
     node_ref(to);
+    gate_close(from);
+    gate_close(to);
     move_all(edges, to);
     err = perm_update(both, 2);
     if (err) {
@@ -45,6 +50,8 @@ static struct err *move_edges(edge_vec *edges, struct node *from, struct node *t
 
         check(!back);
     }
+    gate_open(to);
+    gate_open(from);
     node_unref(from);
     node_unref(to);
     return err;
