@@ -1,15 +1,14 @@
 /* The simulated world: virtual time, the queue of what is under way, crashes. */
 #include "emu/reactor/sim.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
 #include "emu/base/hash.h"
 #include "emu/base/nstime.h"
 #include "emu/reactor/sim_priv.h"
+
+/* Of listeners that leave the choice to the system. */
+#define FIRST_PORT 49152
 
 /* The virtual wall clock starts on a fixed day. */
 #define WALL_START_NS (INT64_C(1700000000) * NS_PER_SEC)
@@ -25,12 +24,11 @@ struct sim *sim_new(const struct sim_options *options)
     }
     rng_init(&sim->rng, options->seed);
     sim->now_ns = NS_PER_SEC;
+    sim->next_port = FIRST_PORT;
     list_init(&sim->slots);
     list_init(&sim->reactors);
     return sim;
 }
-
-static void drop_disk(void *disk) { sim_disk_unref(disk); }
 
 void sim_free(struct sim *sim)
 {
@@ -39,7 +37,7 @@ void sim_free(struct sim *sim)
     check(list_empty(&sim->reactors));
     check(list_empty(&sim->slots));
     sim_fault_clear(sim);
-    map_fini_values(&sim->disks, drop_disk);
+    sim_disks_drop(&sim->disks);
     map_fini(&sim->listeners);
     map_fini(&sim->stalled);
     heap_fini(&sim->queue);
@@ -144,29 +142,33 @@ static void advance(struct sim *sim, int64_t to)
         r->reactor.now_ns = sim->now_ns;
 }
 
-/* Brings the next event about, if it is not after limit. */
-static bool fire_next(struct sim *sim, int64_t limit)
+enum sim_next { SIM_NOTHING, SIM_EVENT, SIM_TIMER };
+
+/* Brings the next event about, if it is not after limit. Only a timer runs code of its owner. */
+static enum sim_next fire_next(struct sim *sim, int64_t limit)
 {
     struct heap_node *node = heap_min(&sim->queue);
     int64_t event = node ? (int64_t)node->key : NSTIME_NEVER, deadline;
     struct sim_reactor *timer = first_timer(sim, &deadline);
 
     if (MIN(event, deadline) == NSTIME_NEVER || MIN(event, deadline) > limit)
-        return false;
+        return SIM_NOTHING;
     advance(sim, MIN(event, deadline));
     if (event <= deadline) {
         struct sim_slot *slot = container_of(node, struct sim_slot, due);
 
         heap_remove(&sim->queue, node);
         slot->fire(sim, slot);
-        return true;
+        return SIM_EVENT;
     }
     sim->events++;
+    sim->current = timer;
     reactor_run_timer_one(&timer->reactor, sim->now_ns);
-    return true;
+    sim->current = NULL;
+    return SIM_TIMER;
 }
 
-/* One completion, task or timer, at the latest at limit. Firing a slot may only queue something: goes on then. */
+/* One completion, task or timer, at the latest at limit. Most events only queue a completion. */
 static bool step_until(struct sim *sim, int64_t limit)
 {
     for (;;) {
@@ -174,12 +176,16 @@ static bool step_until(struct sim *sim, int64_t limit)
 
         if (r) {
             sim->events++;
-            return reactor_run_ready_one(&r->reactor);
-        }
-        if (!fire_next(sim, limit))
-            return false;
-        if (!pick_ready(sim))
+            sim->current = r;
+            reactor_run_ready_one(&r->reactor);
+            sim->current = NULL;
             return true;
+        }
+        switch (fire_next(sim, limit)) {
+        case SIM_NOTHING: return false;
+        case SIM_EVENT: break;
+        case SIM_TIMER: return true;
+        }
     }
 }
 
@@ -242,10 +248,12 @@ static int64_t body_wall_now(struct reactor *r) { return WALL_START_NS + sim_of(
 
 static void body_wake(struct reactor *r) { (void)r; }
 
+/* Code that runs in a completion is on the thread of its reactor; the test itself is on all. */
 static bool body_is_home(const struct reactor *r)
 {
-    (void)r;
-    return true;
+    const struct sim_reactor *current = sim_of(r)->current;
+
+    return !current || &current->reactor == r;
 }
 
 static void body_adopt(struct reactor *r) { (void)r; }
@@ -270,15 +278,19 @@ static void run_post(struct task *task)
 
 static void body_post(struct reactor *r, void (*fn)(void *arg), void *arg)
 {
+    struct sim *sim = sim_of(r);
+    struct sim_reactor *current = sim->current;
     struct sim_post *post = NEW(struct sim_post);
 
     post->fn = fn;
     post->arg = arg;
     list_add_tail(&((struct sim_reactor *)r)->posts, &post->link);
+    sim->current = NULL; /* From any reactor. */
     reactor_defer(r, &post->task, run_post);
+    sim->current = current;
 }
 
-static void drop_reactor(struct sim_reactor *r)
+void sim_reactor_drop(struct sim_reactor *r)
 {
     list_for_each_safe(post, &r->posts, struct sim_post, link) {
         list_del(&post->link);
@@ -296,7 +308,7 @@ static void body_free(struct reactor *reactor)
 
     check(list_empty(&r->posts));
     reactor_fini(reactor);
-    drop_reactor(r);
+    sim_reactor_drop(r);
 }
 
 static void body_start(struct op *op)
@@ -432,151 +444,4 @@ struct reactor *sim_reactor_new(struct sim *sim)
     list_add_tail(&sim->reactors, &r->link);
     reactor_init(&r->reactor, &sim_backend);
     return &r->reactor;
-}
-
-/* ---- Files of the world, beside the ops ---- */
-
-static struct sim_disk *disk_of(const struct sim *sim, const char *path)
-{
-    struct sim_disk *disk = map_get(&sim->disks, path);
-
-    if (!disk)
-        check_failed_fmt(__FILE__, __LINE__, __func__, "the world has no file '%s'", path);
-    return disk;
-}
-
-void sim_file_create(struct sim *sim, const char *path, uint64_t size)
-{
-    struct sim_disk *disk = sim_disk_new(path, 1 + map_count(&sim->disks));
-
-    disk->size = disk->durable_size = size;
-    sim_disk_unref(map_put(&sim->disks, path, disk));
-}
-
-bool sim_file_exists(const struct sim *sim, const char *path) { return map_has(&sim->disks, path); }
-
-uint64_t sim_file_size(const struct sim *sim, const char *path) { return disk_of(sim, path)->size; }
-
-void sim_file_limit(struct sim *sim, const char *path, uint64_t max_size)
-{
-    disk_of(sim, path)->max_size = max_size;
-}
-
-void sim_file_peek(const struct sim *sim, const char *path, uint64_t offset, void *buf, size_t len)
-{
-    struct iovec iov = { buf, len };
-
-    sim_disk_read(disk_of(sim, path), offset, iov_view(&iov, 1), len);
-}
-
-void sim_file_poke(struct sim *sim, const char *path, uint64_t offset, const void *buf, size_t len)
-{
-    struct sim_disk *disk = disk_of(sim, path);
-    struct iovec iov = { (void *)(uintptr_t)buf, len };
-
-    sim_disk_write(disk, offset, iov_view(&iov, 1), len);
-    sim_disk_sync(disk, disk->gen);
-}
-
-struct err *sim_file_export(const struct sim *sim, const char *path, const char *host_path)
-{
-    const struct sim_disk *disk = disk_of(sim, path);
-    FILE *out = fopen(host_path, "wb");
-    uint8_t bytes[SIM_PAGE];
-    bool ok = out != NULL;
-
-    for (uint64_t at = 0; ok && at < disk->size; at += SIM_PAGE) {
-        size_t n = MIN(disk->size - at, (uint64_t)SIM_PAGE);
-
-        sim_file_peek(sim, path, at, bytes, n);
-        ok = fwrite(bytes, 1, n, out) == n;
-    }
-    if (out && fclose(out) != 0)
-        ok = false;
-    return ok ? NULL : err_new_errno(errno, "cannot write '%s'", host_path);
-}
-
-struct err *sim_file_import(struct sim *sim, const char *path, const char *host_path)
-{
-    FILE *in = fopen(host_path, "rb");
-    uint8_t bytes[SIM_PAGE];
-    uint64_t at = 0;
-    size_t n;
-
-    if (!in)
-        return err_new_errno(errno, "cannot read '%s'", host_path);
-    sim_file_create(sim, path, 0);
-    while ((n = fread(bytes, 1, sizeof(bytes), in)) > 0) {
-        if (mem_is_zero(bytes, n))
-            sim_disk_truncate(disk_of(sim, path), at + n);
-        else
-            sim_file_poke(sim, path, at, bytes, n);
-        at += n;
-    }
-    fclose(in);
-    sim_disk_sync(disk_of(sim, path), UINT64_MAX);
-    return NULL;
-}
-
-/* ---- Crashes ---- */
-
-struct sim *sim_crash_image(const struct sim *sim, uint64_t crash_seed,
-                            const struct sim_options *options)
-{
-    struct sim *image = sim_new(options);
-    struct rng rng;
-    const char *path;
-    void *disk;
-
-    rng_init(&rng, crash_seed);
-    for (size_t pos = 0; map_next(&sim->disks, &pos, &path, &disk);)
-        map_put(&image->disks, path, sim_disk_crash_copy(disk, &rng));
-    sim_file_crash_inflight(sim, image, &rng);
-    return image;
-}
-
-void sim_crash(struct sim *sim, uint64_t crash_seed)
-{
-    struct sim *after = sim_crash_image(sim, crash_seed, &sim->options);
-    struct map disks = sim->disks;
-
-    list_for_each_safe(slot, &sim->slots, struct sim_slot, link)
-        sim_slot_free(sim, slot);
-    list_for_each_safe(r, &sim->reactors, struct sim_reactor, link) {
-        list_for_each_safe(file, &r->files, struct sim_file, link)
-            sim_file_drop(file);
-        sim_net_drop(r);
-        drop_reactor(r);
-    }
-    map_fini(&sim->listeners);
-    map_fini(&sim->stalled);
-    sim->disks = after->disks;
-    map_init(&after->disks);
-    map_fini_values(&disks, drop_disk);
-    sim_free(after);
-}
-
-void sim_sync_all(struct sim *sim)
-{
-    void *disk;
-
-    for (size_t pos = 0; map_next(&sim->disks, &pos, NULL, &disk);)
-        sim_disk_sync(disk, UINT64_MAX);
-}
-
-void sim_release(struct sim *sim, const char *path)
-{
-    for (size_t i = 0; i < vec_len(&sim->faults); i++) {
-        struct sim_armed_fault *armed = &vec_at(&sim->faults, i);
-
-        if (armed->fault.stall && (!path || (armed->path && strcmp(armed->path, path) == 0)))
-            armed->fault.count = 0;
-    }
-    list_for_each(slot, &sim->slots, struct sim_slot, link) {
-        if (!slot->stalled || !slot->op)
-            continue;
-        slot->stalled = false;
-        sim_slot_schedule(sim, slot);
-    }
-    sim_net_resume(sim, path);
 }

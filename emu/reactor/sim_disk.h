@@ -1,8 +1,9 @@
 /*
  * A simulated file: its content, and what of it would survive a crash. Private to the package.
  *
- * Content is kept in pages; a page not there is a hole. A sector written since the last flush has two
- * contents: the one reads see, and the durable one. Pages are shared between worlds and copied on write.
+ * A sector written since the last sync has several contents: the one reads see, the durable one, and
+ * those in between that a sync under way covers. After a crash any one of them, from the durable one on,
+ * may be found. Worlds share pages until one of them writes.
  */
 #ifndef EMU_REACTOR_SIM_DISK_H
 #define EMU_REACTOR_SIM_DISK_H
@@ -11,22 +12,9 @@
 #include <stdint.h>
 
 #include "emu/base/iov.h"
-#include "emu/base/list.h"
-#include "emu/base/map.h"
 #include "emu/base/rng.h"
 #include "emu/base/vec.h"
-
-enum { SIM_PAGE = 4096, SIM_SECTOR = 512, SIM_PAGE_SECTORS = SIM_PAGE / SIM_SECTOR };
-
-struct sim_page {
-    unsigned refs;
-    uint8_t dirty;    /* Sectors whose durable content is older. */
-    uint8_t lost;     /* Of those: a flush failed, no later one will make them durable. */
-    bool hole;        /* Deallocated: reads as zeroes and is not data. */
-    uint64_t gen[SIM_PAGE_SECTORS]; /* Of the oldest write that is not durable. */
-    uint8_t *durable; /* Owned; while dirty. */
-    uint8_t data[SIM_PAGE];
-};
+#include "emu/reactor/sim_tree.h"
 
 struct sim_disk_lock {
     const void *owner;
@@ -37,12 +25,21 @@ struct sim_disk_lock {
 struct sim_disk {
     unsigned refs;
     char *path; /* Owned. */
-    struct idmap pages;
+    struct sim_tree pages;
     uint64_t size, durable_size, max_size;
-    uint64_t gen; /* Counts writes. */
+    uint64_t data_pages; /* Pages that are not holes. */
+    uint64_t gen;        /* Counts changes. */
+    uint64_t size_gen;   /* Of the last change of size. */
+    uint64_t sync_gen;   /* What the syncs under way cover; 0: there is none. */
+    unsigned syncs;      /* Under way. */
     uint64_t ino;
     VEC(uint64_t) dirty_pages;
     VEC(struct sim_disk_lock) locks;
+};
+
+/* What a sync covers. */
+struct sim_disk_epoch {
+    uint64_t gen, size;
 };
 
 struct sim_disk *sim_disk_new(const char *path, uint64_t ino);
@@ -51,17 +48,24 @@ void sim_disk_unref(struct sim_disk *disk);
 
 /* Reads what is there; bytes beyond the size are zeroes. */
 void sim_disk_read(const struct sim_disk *disk, uint64_t off, struct iov_view to, uint64_t len);
-/* Writes, growing the file; durable at once or not. */
+/* Writes, growing the file. */
 void sim_disk_write(struct sim_disk *disk, uint64_t off, struct iov_view from, uint64_t len);
 /* Zeroes the range; whole pages become holes when punch is set. Does not change the size. */
 void sim_disk_zero(struct sim_disk *disk, uint64_t off, uint64_t len, bool punch);
 /* Makes pages allocated without changing what is read. */
 void sim_disk_reserve(struct sim_disk *disk, uint64_t off, uint64_t len);
 void sim_disk_truncate(struct sim_disk *disk, uint64_t size);
-/* What was written up to generation gen becomes durable. */
-void sim_disk_sync(struct sim_disk *disk, uint64_t gen);
-/* A flush failed: what it covered will never become durable unless written again. */
-void sim_disk_lose(struct sim_disk *disk);
+
+/* A sync: covers what was written before it began, becomes true when it ends well. */
+struct sim_disk_epoch sim_disk_sync_begin(struct sim_disk *disk);
+enum sim_sync_outcome { SIM_SYNC_DONE, SIM_SYNC_LOST, SIM_SYNC_DROPPED };
+/* LOST: it failed, and what it covered will never become durable unless written again. */
+void sim_disk_sync_end(struct sim_disk *disk, const struct sim_disk_epoch *epoch,
+                       enum sim_sync_outcome outcome);
+/* Everything, or the current content of a range, is durable at once. */
+void sim_disk_sync_all(struct sim_disk *disk);
+void sim_disk_sync_range(struct sim_disk *disk, uint64_t off, uint64_t len);
+
 /* Whether the page of off is data, and where that ends. off is below the size. */
 bool sim_disk_extent(const struct sim_disk *disk, uint64_t off, uint64_t *end);
 uint64_t sim_disk_allocated(const struct sim_disk *disk);

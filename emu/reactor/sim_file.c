@@ -5,8 +5,13 @@
 #include <sys/stat.h>
 
 #include "emu/base/alloc.h"
+#include "emu/base/arith.h"
 #include "emu/base/check.h"
 #include "emu/reactor/sim_priv.h"
+
+/* Short transfers are a multiple of this. */
+#define SHORT_IO_UNIT 16
+#define COPY_BYTES_MAX (UINT64_C(16) << 20)
 
 static struct sim_file *file_of(const struct op *op) { return op->handle; }
 
@@ -71,12 +76,14 @@ static int64_t do_path(struct sim *sim, struct sim_slot *slot)
     return 0;
 }
 
-/* How much of a transfer happens: sometimes less than asked for, in whole 16 bytes. */
-static uint64_t transfer_len(struct sim *sim, uint64_t len)
+/* How much of a transfer happens: sometimes less than asked for, in whole units. */
+static uint64_t transfer_len(struct sim *sim, const struct sim_file *file, uint64_t len)
 {
-    if (len > 16 && sim->options.short_io_per_mille &&
+    uint64_t unit = file->file.flags & FILE_DIRECT ? SIM_SECTOR : SHORT_IO_UNIT;
+
+    if (len > unit && sim->options.short_io_per_mille &&
         rng_chance(&sim->rng, sim->options.short_io_per_mille, 1000))
-        return 16 * (1 + rng_below(&sim->rng, (len - 1) / 16));
+        return unit * (1 + rng_below(&sim->rng, (len - 1) / unit));
     return len;
 }
 
@@ -99,7 +106,7 @@ static int64_t do_read(struct sim *sim, struct sim_slot *slot)
         return -EINVAL;
     if (op->offset >= file->disk->size)
         return 0;
-    len = transfer_len(sim, MIN(len, file->disk->size - op->offset));
+    len = transfer_len(sim, file, MIN(len, file->disk->size - op->offset));
     sim_disk_read(file->disk, op->offset, iov_view(op->iov, op->niov), len);
     return (int64_t)len;
 }
@@ -116,29 +123,36 @@ static int64_t do_write(struct sim *sim, struct sim_slot *slot)
         return -EINVAL;
     if (len > 0 && op->offset >= file->disk->max_size)
         return -ENOSPC;
-    len = transfer_len(sim, MIN(len, file->disk->max_size - op->offset));
+    len = transfer_len(sim, file, MIN(len, file->disk->max_size - op->offset));
     sim_disk_write(file->disk, op->offset, iov_view(op->iov, op->niov), len);
     if (file->file.flags & FILE_DSYNC)
-        sim_disk_sync(file->disk, file->disk->gen);
+        sim_disk_sync_range(file->disk, op->offset, len);
     return (int64_t)len;
 }
 
-static int64_t do_allocate(struct sim_slot *slot)
+static int change_allocation(struct sim_disk *disk, const struct op *op)
 {
-    const struct op *op = slot->op;
-    struct sim_disk *disk = file_of(op)->disk;
-    uint64_t end = op->offset + op->len;
+    uint64_t end = add_saturate_u64(op->offset, op->len);
 
-    if (!(file_of(op)->file.flags & FILE_WRITE))
-        return -EBADF;
-    if (op->mode == FILE_ALLOC && end > disk->max_size)
-        return -ENOSPC;
     if (op->mode == FILE_ALLOC) {
+        if (end > disk->max_size)
+            return -ENOSPC;
         sim_disk_reserve(disk, op->offset, op->len);
     } else if (op->offset < disk->size) {
         sim_disk_zero(disk, op->offset, MIN(end, disk->size) - op->offset, op->mode == FILE_PUNCH);
     }
     return 0;
+}
+
+static int64_t do_allocate(struct sim_slot *slot)
+{
+    const struct op *op = slot->op;
+
+    if (!(file_of(op)->file.flags & FILE_WRITE))
+        return -EBADF;
+    if (op->len == 0)
+        return -EINVAL;
+    return change_allocation(file_of(op)->disk, op);
 }
 
 static int64_t do_extent(struct sim_slot *slot)
@@ -152,18 +166,21 @@ static int64_t do_extent(struct sim_slot *slot)
     return 0;
 }
 
-static int64_t do_copy(struct sim_slot *slot)
+static int64_t do_copy(struct sim *sim, struct sim_slot *slot)
 {
     const struct op *op = slot->op;
     struct sim_disk *from = file_of(op)->disk, *to = ((struct sim_file *)op->handle2)->disk;
     uint64_t len = op->offset < from->size ? MIN(op->len, from->size - op->offset) : 0;
-    uint8_t *bytes = xmalloc(len);
-    struct iovec iov = { bytes, len };
+    uint8_t *bytes;
+    struct iovec iov;
 
-    if (len > 0 && op->offset2 + len > to->max_size) {
-        xfree(bytes);
+    if (from == to && ranges_overlap(op->offset, len, op->offset2, len))
+        return -EINVAL;
+    len = transfer_len(sim, file_of(op), MIN(len, COPY_BYTES_MAX));
+    if (len > 0 && op->offset2 + len > to->max_size)
         return -ENOSPC;
-    }
+    bytes = xmalloc(len);
+    iov = (struct iovec){ bytes, len };
     sim_disk_read(from, op->offset, iov_view(&iov, 1), len);
     sim_disk_write(to, op->offset2, iov_view(&iov, 1), len);
     xfree(bytes);
@@ -172,7 +189,7 @@ static int64_t do_copy(struct sim_slot *slot)
 
 static int64_t do_sync(struct sim_slot *slot)
 {
-    sim_disk_sync(file_of(slot->op)->disk, slot->written_gen);
+    sim_disk_sync_end(file_of(slot->op)->disk, &slot->epoch, SIM_SYNC_DONE);
     return 0;
 }
 
@@ -217,7 +234,7 @@ static int64_t apply(struct sim *sim, struct sim_slot *slot)
     case OP_FILE_TRUNCATE: return do_truncate(slot);
     case OP_FILE_STAT: fill_stat(file_of(op)->disk, file_of(op)->file.flags, op->out); return 0;
     case OP_FILE_EXTENT: return do_extent(slot);
-    case OP_FILE_COPY: return do_copy(slot);
+    case OP_FILE_COPY: return do_copy(sim, slot);
     case OP_FILE_LOCK:
     case OP_FILE_LOCK_TEST: return do_lock(slot);
     default: unreachable();
@@ -231,11 +248,11 @@ static void fire(struct sim *sim, struct sim_slot *slot)
     if (slot->error == 0)
         result = apply(sim, slot);
     else if (slot->op->kind == OP_FILE_SYNC)
-        sim_disk_lose(file_of(slot->op)->disk);
+        sim_disk_sync_end(file_of(slot->op)->disk, &slot->epoch, SIM_SYNC_LOST);
     sim_slot_finish(sim, slot, result);
 }
 
-static const char *path_of(const struct sim_slot *slot)
+const char *sim_file_path(const struct sim_slot *slot)
 {
     if (slot->path)
         return slot->path;
@@ -252,21 +269,27 @@ void sim_file_start(struct op *op)
         slot->path2 = xstrdup(op->handle2);
     }
     if (op->kind == OP_FILE_SYNC)
-        slot->written_gen = file_of(op)->disk->gen;
+        slot->epoch = sim_disk_sync_begin(file_of(op)->disk);
     if (op->kind != OP_WORK)
-        sim_fault_apply(sim, slot, path_of(slot));
+        sim_fault_apply(sim, slot, sim_file_path(slot));
     if (!slot->stalled)
         sim_slot_schedule(sim, slot);
 }
 
-/* As with a real kernel, most file operations are past cancelling. */
+/*
+ * As with a real kernel, operations on a file may be past cancelling, and certainly are when they hang.
+ * Those by path always let go.
+ */
 void sim_file_cancel(struct op *op)
 {
     struct sim *sim = sim_of(op->reactor);
     struct sim_slot *slot = op->backend;
+    bool by_path = op->kind >= OP_FILE_OPEN && op->kind <= OP_PATH_STAT;
 
-    if (slot->stalled || rng_chance(&sim->rng, 1, 2))
+    if (!by_path && (slot->stalled || rng_chance(&sim->rng, 1, 2)))
         return;
+    if (op->kind == OP_FILE_SYNC)
+        sim_disk_sync_end(file_of(op)->disk, &slot->epoch, SIM_SYNC_DROPPED);
     sim_slot_finish(sim, slot, -ECANCELED);
 }
 
@@ -285,29 +308,53 @@ void sim_file_close(struct reactor_file *file)
     sim_file_drop(f);
 }
 
+/* ---- Crash ---- */
+
+/* Each sector of a write under way may have reached the disk. */
+static void crash_write(const struct op *op, struct sim_disk *disk, struct rng *rng)
+{
+    struct iov_view from = iov_view(op->iov, op->niov);
+    uint64_t off = op->offset;
+
+    for (uint64_t left = iov_view_len(from); left > 0;) {
+        uint64_t n = MIN(left, SIM_SECTOR - off % SIM_SECTOR);
+
+        if (rng_chance(rng, 1, 2) && off + n <= disk->max_size)
+            sim_disk_write(disk, off, from, n);
+        from = iov_view_advance(from, n);
+        off += n;
+        left -= n;
+    }
+}
+
+/* Other changes under way happened or not. */
+static void crash_change(const struct op *op, struct sim_disk *disk, struct rng *rng)
+{
+    if (rng_chance(rng, 1, 2))
+        return;
+    if (op->kind == OP_FILE_TRUNCATE && op->len <= disk->max_size)
+        sim_disk_truncate(disk, op->len);
+    else if (op->kind == OP_FILE_ALLOCATE)
+        change_allocation(disk, op);
+}
+
 void sim_file_crash_inflight(const struct sim *sim, struct sim *image, struct rng *rng)
 {
     list_for_each(slot, &sim->slots, struct sim_slot, link) {
         const struct op *op = slot->op;
-        struct iov_view from;
         struct sim_disk *disk;
-        uint64_t off, left;
 
-        if (!op || op->kind != OP_FILE_WRITEV || slot->error)
+        if (!op || slot->error ||
+            (op->kind != OP_FILE_WRITEV && op->kind != OP_FILE_TRUNCATE &&
+             op->kind != OP_FILE_ALLOCATE))
             continue;
         disk = map_get(&image->disks, file_of(op)->disk->path);
-        from = iov_view(op->iov, op->niov);
-        off = op->offset;
-        for (left = iov_view_len(from); disk && left > 0;) {
-            uint64_t n = MIN(left, SIM_SECTOR - off % SIM_SECTOR);
-
-            if (rng_chance(rng, 1, 2) && off + n <= disk->max_size)
-                sim_disk_write(disk, off, from, n);
-            from = iov_view_advance(from, n);
-            off += n;
-            left -= n;
-        }
-        if (disk)
-            sim_disk_sync(disk, disk->gen);
+        if (!disk)
+            continue; /* Unlinked. */
+        if (op->kind == OP_FILE_WRITEV)
+            crash_write(op, disk, rng);
+        else
+            crash_change(op, disk, rng);
+        sim_disk_sync_all(disk);
     }
 }

@@ -5,7 +5,7 @@
  * number of unread bytes, so a peer that does not read stops its writer.
  */
 #include <errno.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "emu/base/alloc.h"
@@ -19,10 +19,13 @@ struct sim_stream {
     struct reactor_stream stream; /* First. */
     struct list link;             /* In sim_reactor->streams. */
     struct sim_stream *peer;      /* NULL: closed. */
-    struct str inbox;             /* Delivered, not yet read. */
+    struct str inbox;             /* Delivered; ... */
+    size_t inbox_read;            /* ... and how much of it was read. */
     char *name;                   /* Owned; of the listener, "" for pairs. */
     bool server;
+    bool unix_path;               /* The name is a path. */
     bool ended;                   /* The peer sends no more. */
+    bool shut_write;              /* No more is sent from here. */
     bool shut;                    /* Both directions are shut here. */
     int error;                    /* Negative errno: reset. */
     bool read_due, write_due;     /* The op's slot is scheduled. */
@@ -38,6 +41,8 @@ struct sim_listener {
 };
 
 static struct sim_stream *stream_of(struct reactor_stream *s) { return (struct sim_stream *)s; }
+
+static size_t unread(const struct sim_stream *s) { return s->inbox.len - s->inbox_read; }
 
 static bool stands_still(struct sim *sim, const struct sim_stream *s)
 {
@@ -66,7 +71,7 @@ static void join(struct sim_stream *a, struct sim_stream *b)
 
 static bool readable(const struct sim_stream *s)
 {
-    return s->inbox.len > 0 || s->ended || s->shut || s->error;
+    return unread(s) > 0 || s->ended || s->shut || s->error;
 }
 
 static void wake_writer(struct sim *sim, struct sim_stream *s);
@@ -75,7 +80,7 @@ static void fire_read(struct sim *sim, struct sim_slot *slot)
 {
     struct sim_stream *s = slot->stream;
     struct op *op = slot->op;
-    size_t n = MIN((size_t)op->len, s->inbox.len);
+    size_t n = MIN((size_t)op->len, unread(s));
 
     s->read_due = false;
     if (!readable(s) || stands_still(sim, s))
@@ -87,10 +92,12 @@ static void fire_read(struct sim *sim, struct sim_slot *slot)
     if (n > 1 && sim->options.split_streams)
         n = 1 + rng_below(&sim->rng, n);
     if (n > 0)
-        memcpy(op->out, s->inbox.data, n);
-    memmove(s->inbox.data ? s->inbox.data : (char *)op->out,
-            s->inbox.data ? s->inbox.data + n : (char *)op->out, s->inbox.len - n);
-    str_truncate(&s->inbox, s->inbox.len - n);
+        memcpy(op->out, s->inbox.data + s->inbox_read, n);
+    s->inbox_read += n;
+    if (unread(s) == 0) {
+        str_truncate(&s->inbox, 0);
+        s->inbox_read = 0;
+    }
     sim_slot_finish(sim, slot, (int64_t)n);
     if (s->peer)
         wake_writer(sim, s->peer);
@@ -118,6 +125,12 @@ static void deliver(struct sim_stream *to, const struct op *op, size_t from, siz
     struct iovec flat = { op->out, op->len };
     struct iov_view view = op->iov ? iov_view(op->iov, op->niov) : iov_view(&flat, 1);
 
+    /* What was read is dropped when it is the larger part. */
+    if (to->inbox_read > unread(to)) {
+        memmove(to->inbox.data, to->inbox.data + to->inbox_read, unread(to));
+        str_truncate(&to->inbox, unread(to));
+        to->inbox_read = 0;
+    }
     iov_copy_from(iov_view_advance(view, from), n, str_reserve(&to->inbox, n));
     str_added(&to->inbox, n);
 }
@@ -128,13 +141,13 @@ static void fire_write(struct sim *sim, struct sim_slot *slot)
     size_t total = write_total(slot->op), n;
 
     s->write_due = false;
-    if (s->error || s->shut || !s->peer || s->peer->shut) {
+    if (s->error || s->shut || s->shut_write || !s->peer || s->peer->shut) {
         sim_slot_finish(sim, slot, s->error ? s->error : -EPIPE);
         return;
     }
-    if (stands_still(sim, s) || (s->peer->inbox.len >= INBOX_MAX && total > slot->moved))
+    if (stands_still(sim, s) || (unread(s->peer) >= INBOX_MAX && total > slot->moved))
         return;
-    n = MIN(total - slot->moved, INBOX_MAX - s->peer->inbox.len);
+    n = MIN(total - slot->moved, INBOX_MAX - unread(s->peer));
     if (n > 1 && sim->options.split_streams)
         n = 1 + rng_below(&sim->rng, n);
     deliver(s->peer, slot->op, slot->moved, n);
@@ -183,6 +196,7 @@ static void fire_connect(struct sim *sim, struct sim_slot *slot)
     }
     client = end_new(slot->op->reactor, l->name, false);
     server = end_new(l->listener.reactor, l->name, true);
+    client->unix_path = server->unix_path = l->unix_path;
     join(client, server);
     vec_push(&l->backlog, server);
     *(struct reactor_stream **)slot->op->out = &client->stream;
@@ -259,6 +273,7 @@ struct err *sim_net_pair(struct reactor *r, struct reactor_stream *out[2])
 {
     struct sim_stream *a = end_new(r, "", false), *b = end_new(r, "", true);
 
+    a->unix_path = b->unix_path = true;
     join(a, b);
     out[0] = &a->stream;
     out[1] = &b->stream;
@@ -267,14 +282,46 @@ struct err *sim_net_pair(struct reactor *r, struct reactor_stream *out[2])
 
 /* ---- Listening ---- */
 
+/* The port asked for, or the next that nobody uses. */
+static unsigned choose_port(struct sim *sim, const struct addr *addr)
+{
+    uint64_t port = 0;
+
+    if (addr->kind != ADDR_INET)
+        return 0;
+    if (addr->port && parse_u64(addr->port, &port) && port > 0)
+        return (unsigned)port;
+    return sim->next_port++;
+}
+
+/* With a range of ports, the first that is free. */
+static char *free_name(struct sim *sim, const struct addr *addr, unsigned *port)
+{
+    char *name;
+
+    if (addr->kind != ADDR_INET)
+        return address_name(addr);
+    for (;; ++*port) {
+        char text[16];
+        struct addr with_port = *addr;
+
+        snprintf(text, sizeof(text), "%u", *port);
+        with_port.port = text;
+        name = address_name(&with_port);
+        if (!map_has(&sim->listeners, name) || *port >= addr->port_to)
+            return name;
+        xfree(name);
+    }
+}
+
 struct err *sim_net_listen(struct reactor *r, const struct addr *addr, int backlog,
                            struct reactor_listener **out)
 {
     struct sim *sim = sim_of(r);
     struct sim_listener *l;
-    char *name = address_name(addr);
+    unsigned port = choose_port(sim, addr);
+    char *name = free_name(sim, addr, &port);
 
-    (void)backlog;
     if (map_has(&sim->listeners, name)) {
         struct err *err = err_new_errno(EADDRINUSE, "Failed to bind socket to %s", name);
 
@@ -284,7 +331,8 @@ struct err *sim_net_listen(struct reactor *r, const struct addr *addr, int backl
     l = NEW(struct sim_listener);
     l->listener.reactor = r;
     l->name = name;
-    l->port = addr->kind == ADDR_INET && addr->port ? (unsigned)strtoul(addr->port, NULL, 10) : 0;
+    l->port = port;
+    l->unix_path = addr->kind == ADDR_UNIX;
     list_add_tail(&((struct sim_reactor *)r)->listeners, &l->link);
     map_put(&sim->listeners, name, l);
     r->handles++;
@@ -337,6 +385,8 @@ void sim_net_shutdown(struct reactor_stream *stream, bool both)
     struct sim *sim = sim_of(stream->reactor);
 
     end_peer(sim, s);
+    s->shut_write = true;
+    wake_writer(sim, s);
     if (!both)
         return;
     s->shut = true;
@@ -391,7 +441,10 @@ char *sim_net_name(const struct reactor_stream *stream, bool peer)
 {
     const struct sim_stream *s = (const struct sim_stream *)stream;
 
-    return xasprintf("unix:%s%s", s->name, s->server == peer ? "" : ",server=on");
+    /* A connecting unix socket has no name of its own. */
+    if (s->server != peer)
+        return s->unix_path ? xasprintf("unix:%s", s->name) : xstrdup(s->name);
+    return xstrdup(s->unix_path ? "unix:" : "localhost:1");
 }
 
 static struct sim_stream *next_stream(struct sim *sim, struct sim_reactor **r, struct sim_stream *s)
@@ -452,6 +505,7 @@ void sim_stream_reset(struct sim *sim, const char *listener_name)
             continue;
         s->error = -ECONNRESET;
         str_clear(&s->inbox);
+        s->inbox_read = 0;
         wake_reader(sim, s);
         wake_writer(sim, s);
     }

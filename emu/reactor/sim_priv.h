@@ -25,17 +25,12 @@ struct sim_slot {
     struct op *op;         /* NULL: an internal event. */
     void (*fire)(struct sim *sim,
                  struct sim_slot *slot); /* Applies and finishes; slot_free is its duty. */
-    struct sim_disk *disk; /* File ops: borrowed. */
     int error;             /* Injected: negative errno. */
     bool stalled;          /* Waits for sim_release(). */
     char *path, *path2;    /* Owned. */
-    uint64_t written_gen;  /* SYNC: what it covers. */
+    struct sim_disk_epoch epoch; /* SYNC: what it covers. */
     struct sim_stream *stream;
     size_t moved;          /* STREAM_WRITE: bytes delivered so far. */
-};
-
-struct sim_handle {
-    struct list link; /* In sim_reactor->files. */
 };
 
 struct sim_file {
@@ -50,7 +45,6 @@ struct sim_reactor {
     struct sim *sim;
     struct list link;
     struct list files, streams, listeners, posts;
-    bool woken;
 };
 
 struct sim_armed_fault {
@@ -70,6 +64,8 @@ struct sim {
     struct map listeners; /* Name to struct sim_listener, borrowed. */
     struct map stalled;   /* Names of listeners whose connections stand still. */
     VEC(struct sim_armed_fault) faults;
+    struct sim_reactor *current; /* Whose code runs; NULL: the test. */
+    unsigned next_port;          /* For listeners that ask for any. */
     uint64_t fail_nth;
     int fail_error;
 };
@@ -91,9 +87,18 @@ void sim_slot_unschedule(struct sim *sim, struct sim_slot *slot);
 /* Frees the slot and finishes its op. */
 void sim_slot_finish(struct sim *sim, struct sim_slot *slot, int64_t result);
 
+/* Frees a reactor whose ops and handles are gone. */
+void sim_reactor_drop(struct sim_reactor *r);
+
+/* ---- The world (sim_world.c) ---- */
+/* Empties a map of disks. */
+void sim_disks_drop(struct map *disks);
+
 /* ---- Files (sim_file.c) ---- */
 void sim_file_start(struct op *op);
 void sim_file_cancel(struct op *op);
+/* The path the op is about; NULL: none. */
+const char *sim_file_path(const struct sim_slot *slot);
 void sim_file_close(struct reactor_file *file);
 void sim_file_drop(struct sim_file *file); /* At a crash. */
 /* The sectors of writes under way may reach the disk at a crash. */
