@@ -665,7 +665,36 @@ static void refusals_have_the_known_texts(void)
     world_free(w);
 }
 
+static void status_done(struct req *req) { req->flags = 0; }
+
+/* The source disk is one extent, and stays one when it is asked through the filter of a job. */
+static void filters_pass_on_block_status(void)
+{
+    for (int mirror = 0; mirror < 2; mirror++) {
+        struct world *w = world_new(11);
+        struct req req = {
+            .kind = REQ_STATUS, .flags = REQ_WANT_ZERO, .len = DISK_SIZE, .done = status_done
+        };
+
+        w->target_disk->stalled = true; /* The job stays. */
+        if (mirror)
+            start_mirror(w, JOB_ON_ERROR_REPORT, MIRROR_BACKGROUND);
+        else
+            start_backup(w, JOB_ON_ERROR_REPORT);
+        edge_submit(w->guest, &req);
+        while (req.flags && sim_step(w->sim)) {
+        }
+        EXPECT_EQ(req.flags, 0);
+        EXPECT_EQ(req.result, 0);
+        EXPECT_EQ(req.status.len, DISK_SIZE);
+        EXPECT(req.status.flags & STATUS_DATA);
+        disk_release(w->target_disk, w->reactor);
+        err_free(job_cancel(map_get(&w->jobs.by_id, "j"), JOB_CANCEL_FORCE));
+        world_free(w);
+    }
+}
+
 TEST_LIST(TEST(backup_holds_the_moment_of_its_start), TEST(mirror_equals_its_source),
           TEST(jobs_survive_errors_by_their_policy), TEST(cancel_leaves_the_guest_alone),
           TEST(cancel_with_a_frozen_target), TEST(bitmap_follows_the_outcome),
-          TEST(refusals_have_the_known_texts));
+          TEST(filters_pass_on_block_status), TEST(refusals_have_the_known_texts));

@@ -57,6 +57,7 @@ static void child_done(struct req *child)
 {
     struct cbw_req *cr = container_of(child, struct cbw_req, child);
 
+    cr->parent->status = child->status;
     req_complete(cr->parent, child->result);
 }
 

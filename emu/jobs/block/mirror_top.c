@@ -57,6 +57,7 @@ static void plain_done(struct req *child)
 {
     struct top_req *tr = container_of(child, struct top_req, child);
 
+    tr->parent->status = child->status;
     req_complete(tr->parent, child->result);
 }
 
