@@ -38,6 +38,8 @@ static struct chardev *find(struct chardevs *all, const char *id)
     return NULL;
 }
 
+bool chardev_exists(struct chardevs *all, const char *id) { return find(all, id) != NULL; }
+
 struct chardev *chardev_find(struct chardevs *all, const char *id)
 {
     struct chardev *chr = find(all, id);
@@ -125,7 +127,7 @@ void chardev_ready(struct chardev *chr, struct err *err)
 {
     check(!chr->settled);
     chr->settled = true;
-    chr->error = err_prefix(err, "Failed to add chardev '%s': ", chr->id);
+    chr->error = err;
     reactor_defer(chr->reactor, &chr->task, tell);
 }
 

@@ -45,6 +45,9 @@ void chardev_add(struct chardevs *all, const char *id, const struct qapi_chardev
 /* Removes a chardev that has no front end. */
 MUST_USE struct err *chardev_remove(struct chardevs *all, const char *id);
 
+/* Whether the name is taken, also by a chardev that is not ready yet. */
+bool chardev_exists(struct chardevs *all, const char *id);
+
 /* Borrowed; NULL when there is none, or it is not ready yet. */
 struct chardev *chardev_find(struct chardevs *all, const char *id);
 const char *chardev_id(const struct chardev *chr);

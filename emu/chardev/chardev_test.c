@@ -211,8 +211,7 @@ static void a_client_tries_again_when_told_to(void)
     struct user client, server;
 
     rig_init(&rig);
-    add(&rig, "socket,id=x,path=/s",
-        "Failed to add chardev 'x': Failed to connect to '/s': No such file or directory");
+    add(&rig, "socket,id=x,path=/s", "Failed to connect to '/s': No such file or directory");
     EXPECT_PTR(chardev_find(rig.all, "x"), NULL);
     use(&rig, &client, add(&rig, "socket,id=c,path=/s,reconnect-ms=200", NULL));
     expect_names(&rig, "c=disconnected:unix:/s (used) ");
@@ -313,14 +312,13 @@ static void options_that_do_not_go_together_are_refused(void)
 
     rig_init(&rig);
     add(&rig, "socket,id=s,path=/s,server=on,reconnect=1",
-        "Failed to add chardev 's': 'reconnect' option is incompatible with socket in server "
+        "'reconnect' option is incompatible with socket in server "
         "listen mode");
     add(&rig, "socket,id=s,path=/s,wait=on",
-        "Failed to add chardev 's': 'wait' option is incompatible with socket in client connect "
+        "'wait' option is incompatible with socket in client connect "
         "mode");
-    add(&rig, "socket,id=s,fd=abc", "Failed to add chardev 's': Unable to parse FD number abc");
-    add(&rig, "socket,id=s,fd=999999",
-        "Failed to add chardev 's': File descriptor '999999' is not a socket");
+    add(&rig, "socket,id=s,fd=abc", "Unable to parse FD number abc");
+    add(&rig, "socket,id=s,fd=999999", "File descriptor '999999' is not a socket");
     rig_fini(&rig);
 }
 

@@ -22,11 +22,11 @@ struct world;
 
 struct qmp_call {
     struct world *world; /* borrowed: the roots of the program (emu/qmp/handlers/world.h). */
+    void *args;          /* owned: what the handler was given, for those that reply later. */
     /* ---- The fields below belong to dispatch.c. ---- */
     struct qmp_server *server;
     struct qmp_session *session; /* NULL when executed out of band. */
     const struct qmp_command *command;
-    void *args;      /* owned */
     struct json *id; /* owned, or NULL */
     void (*deliver)(struct qmp_call *call, struct json *reply);
     void *deliver_arg;

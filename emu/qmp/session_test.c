@@ -34,7 +34,9 @@ static void greets_and_negotiates(void)
     EXPECT_STR(client_ask(&c, "{'execute':'qmp_capabilities','arguments':{'enable':['foo']}}"),
                "{\"error\": {\"class\": \"GenericError\", \"desc\": "
                "\"Parameter 'null' does not accept value 'foo'\"}}");
-    EXPECT_STR(client_ask(&c, "{'execute':'qmp_capabilities'}"), "{\"return\": {}}");
+    EXPECT_STR(
+        client_ask(&c, "{'execute':'qmp_capabilities','arguments':{'enable':['oob','oob']}}"),
+        "{\"return\": {}}");
     EXPECT_STR(client_ask(&c, "{'execute':'qmp_capabilities','id':'x'}"),
                "{\"id\": \"x\", \"error\": {\"class\": \"CommandNotFound\", \"desc\": "
                "\"Capabilities negotiation is already complete, command ignored\"}}");

@@ -2,19 +2,26 @@
 #include "emu/qmp/handlers/chardev.h"
 
 #include "emu/base/alloc.h"
+#include "emu/base/err.h"
 #include "emu/chardev/chardev.h"
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/qmp_char.h" // Generated.
 
 static void added(void *arg, struct err *err, struct chardev *chr)
 {
+    struct qmp_call *call = arg;
+    const struct qapi_chardev_add_args *args = call->args;
+
     (void)chr;
-    qmp_reply(arg, err);
+    qmp_reply(call, err_prefix(err, "Failed to add chardev '%s': ", args->id));
 }
 
 static void chardev_add_handler(struct qmp_call *call, const struct qapi_chardev_add_args *args)
 {
-    chardev_add(call->world->chardevs, args->id, args->backend, added, call);
+    if (chardev_exists(call->world->chardevs, args->id))
+        qmp_reply(call, err_new("Chardev with id '%s' already exists", args->id));
+    else
+        chardev_add(call->world->chardevs, args->id, args->backend, added, call);
 }
 
 static void chardev_remove_handler(struct qmp_call *call,
