@@ -9,7 +9,7 @@ static void count(void *arg) { ++*(int *)arg; }
 
 static struct qapi_yank_instance node_named(char *name)
 {
-    struct qapi_yank_instance i = {.type = QAPI_YANK_INSTANCE_TYPE_BLOCK_NODE};
+    struct qapi_yank_instance i = { .type = QAPI_YANK_INSTANCE_TYPE_BLOCK_NODE };
 
     i.u.block_node.node_name = name;
     return i;
@@ -19,9 +19,9 @@ static void runs_all_functions_of_the_named_instances(void)
 {
     struct yank *yank = yank_new();
     struct yank_instance *a, *b;
-    struct yank_function fa1 = {0}, fa2 = {0}, fb = {0};
-    struct qapi_yank_instance items[] = {node_named("a"), node_named("a")};
-    struct qapi_yank_instance_list list = {items, 1};
+    struct yank_function fa1 = { 0 }, fa2 = { 0 }, fb = { 0 };
+    struct qapi_yank_instance items[] = { node_named("a"), node_named("a") };
+    struct qapi_yank_instance_list list = { items, 1 };
     int n1 = 0, n2 = 0, nb = 0;
 
     REQUIRE_OK(yank_register_instance(yank, QAPI_YANK_INSTANCE_TYPE_BLOCK_NODE, "a", &a));
@@ -50,9 +50,9 @@ static void does_nothing_when_one_instance_is_unknown(void)
 {
     struct yank *yank = yank_new();
     struct yank_instance *a;
-    struct yank_function f = {0};
-    struct qapi_yank_instance items[] = {node_named("a"), node_named("b")};
-    struct qapi_yank_instance_list list = {items, 2};
+    struct yank_function f = { 0 };
+    struct qapi_yank_instance items[] = { node_named("a"), node_named("b") };
+    struct qapi_yank_instance_list list = { items, 2 };
     struct err *err;
     int n = 0;
 
@@ -73,7 +73,7 @@ static void refuses_duplicates_and_lists_oldest_first(void)
 {
     struct yank *yank = yank_new();
     struct yank_instance *a, *b, *c, *none = NULL;
-    struct qapi_yank_instance_list list = {0};
+    struct qapi_yank_instance_list list = { 0 };
 
     REQUIRE_OK(yank_register_instance(yank, QAPI_YANK_INSTANCE_TYPE_CHARDEV, "c0", &a));
     REQUIRE_OK(yank_register_instance(yank, QAPI_YANK_INSTANCE_TYPE_MIGRATION, NULL, &b));

@@ -13,7 +13,6 @@
 #include "emu/qmp/qmp_job.h"        // Generated.
 #include "emu/qmp/qmp_yank.h"       // Generated.
 #include "emu/qmp/version.h"
-#include "tests/harness/test.h"
 
 /* Handlers see the rig as their world. */
 static struct rig *rig_of(struct qmp_call *call)
@@ -170,10 +169,10 @@ void client_connect(struct client *c, struct rig *rig, enum client_kind kind)
     if (kind == CLIENT_RAW || kind == CLIENT_PRETTY_RAW)
         return;
     client_line(c);
-    EXPECT_STR(client_ask(c, kind == CLIENT_OOB
-                                 ? "{'execute':'qmp_capabilities','arguments':{'enable':['oob']}}"
-                                 : "{'execute':'qmp_capabilities'}"),
-               "{\"return\": {}}");
+    check(!strcmp(client_ask(c, kind == CLIENT_OOB ? "{'execute':'qmp_capabilities',"
+                                                     "'arguments':{'enable':['oob']}}"
+                                                   : "{'execute':'qmp_capabilities'}"),
+                  "{\"return\": {}}"));
 }
 
 void client_close(struct client *c)

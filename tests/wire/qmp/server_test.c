@@ -273,8 +273,7 @@ static void yank_cuts_a_connection_on_the_thread(void)
 static void refuses_monitors_that_cannot_be(void)
 {
     CLEANUP(qapi_free_monitor_options)
-    struct qapi_monitor_options *none = NULL,
-                                *hmp = NULL, *used = NULL, *bad = NULL;
+    struct qapi_monitor_options *none = NULL, *hmp = NULL, *used = NULL, *bad = NULL;
     struct place p;
 
     open_place(&p);
