@@ -18,6 +18,10 @@ static void client_there(struct chardev_frontend *frontend, struct channel *ch)
 {
     struct monitor *m = container_of(frontend, struct monitor, frontend);
 
+    if (qmp_server_is_ending(m->server)) {
+        channel_close(ch);
+        return;
+    }
     m->session = qmp_session_new(qmp_server_env(m->server), ch, m->pretty, client_done, m);
 }
 

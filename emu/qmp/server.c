@@ -131,6 +131,8 @@ const struct json *qmp_server_schema(struct qmp_server *server)
     return server->schema;
 }
 
+bool qmp_server_is_ending(const struct qmp_server *server) { return server->done != NULL; }
+
 const struct qmp_env *qmp_server_env(const struct qmp_server *server) { return &server->env; }
 
 struct list *qmp_server_monitors(struct qmp_server *server) { return &server->monitors; }

@@ -12,6 +12,8 @@
 #ifndef EMU_QMP_SERVER_H
 #define EMU_QMP_SERVER_H
 
+#include <stdbool.h>
+
 #include "emu/base/attrs.h"
 #include "emu/qmp/events.h"
 #include "emu/qmp/registry.h"
@@ -47,6 +49,7 @@ const char *qmp_server_package(const struct qmp_server *server);
 const struct json *qmp_server_schema(struct qmp_server *server);
 
 /* For monitor.c. */
+bool qmp_server_is_ending(const struct qmp_server *server);
 const struct qmp_env *qmp_server_env(const struct qmp_server *server);
 struct list *qmp_server_monitors(struct qmp_server *server);
 

@@ -8,8 +8,9 @@
  * All functions may be called on any thread: yank is executed out of band, on the monitor thread,
  * while the main reactor may be stuck. One lock guards the whole of it, and it is held while yank
  * functions run, so that nothing they touch is unregistered meanwhile. Therefore a yank function
- * only shuts sockets down (shutdown(2): stream_shutdown()) and sets what its owner reads
- * atomically; it takes no lock, calls no yank_*, frees nothing and waits for nothing.
+ * only calls shutdown(2) on a descriptor of its owner, sets what the owner reads atomically, and may
+ * post to the owner's reactor; it takes no lock, calls no yank_* or stream_*, frees nothing and waits
+ * for nothing.
  *
  * Unregistering a function before its connection is closed is what makes cutting safe.
  */
