@@ -272,6 +272,35 @@ static void passes_descriptors(void)
     }
 }
 
+/* With more bytes than fit at once, the descriptors go with the first ones, and only once. */
+static void passes_descriptors_once(void)
+{
+    struct conf c;
+
+    FOR_EACH_BODY(c)
+    {
+        struct reactor_stream *s[2];
+        static char big[1 << 20], in[1 << 20];
+        struct probe w;
+        int ends[2], got[8];
+
+        conf_streams(&c, s);
+        REQUIRE(pipe(ends) == 0);
+        probe_init(&w, NULL);
+        stream_write_fds(s[0], &w.op, big, sizeof(big), ends, 2);
+        EXPECT_EQ(conf_read_all(&c, s[1], in, sizeof(in)), sizeof(in));
+        EXPECT_EQ(probe_wait(&c, &w), sizeof(big));
+        REQUIRE_EQ(stream_take_fds(s[1], got, 8), 2);
+        for (int i = 0; i < 2; i++) {
+            close(ends[i]);
+            close(got[i]);
+        }
+        stream_close(s[0]);
+        stream_close(s[1]);
+        conf_drop(&c);
+    }
+}
+
 static void refuses_descriptors_on_tcp(void)
 {
     struct conf c;
@@ -768,10 +797,10 @@ static void names_bad_kinds(void)
 }
 
 TEST_LIST(TEST(gets_posts_of_threads), TEST(stops_from_a_thread), TEST(runs_reactors_on_threads),
-          TEST(delivers_signals), TEST(passes_descriptors), TEST(refuses_descriptors_on_tcp),
-          TEST(serves_pipes), TEST(survives_broken_pipe), TEST(cancels_and_closes_pipes),
-          TEST(gives_terminals_back), TEST(reads_files_as_streams), TEST(wraps_file_descriptors),
-          TEST(closes_devices), TEST(listens_on_abstract_names), TEST(replaces_stale_sockets),
-          TEST(finds_a_port_in_a_range), TEST(resolves_names), TEST(waits_for_a_full_backlog),
-          TEST(cancels_a_hanging_connect), TEST(takes_sockets_by_descriptor),
-          TEST(names_bad_kinds));
+          TEST(delivers_signals), TEST(passes_descriptors), TEST(passes_descriptors_once),
+          TEST(refuses_descriptors_on_tcp), TEST(serves_pipes), TEST(survives_broken_pipe),
+          TEST(cancels_and_closes_pipes), TEST(gives_terminals_back), TEST(reads_files_as_streams),
+          TEST(wraps_file_descriptors), TEST(closes_devices), TEST(listens_on_abstract_names),
+          TEST(replaces_stale_sockets), TEST(finds_a_port_in_a_range), TEST(resolves_names),
+          TEST(waits_for_a_full_backlog), TEST(cancels_a_hanging_connect),
+          TEST(takes_sockets_by_descriptor), TEST(names_bad_kinds));
