@@ -292,6 +292,23 @@ static struct err *create_format(struct tool *tool, const struct create_spec *sp
     return run_create(tool, options);
 }
 
+static bool same_as_backing(const struct create_spec *spec, const struct json *values)
+{
+    const char *backing = json_object_get_str(values, "backing_file");
+
+    return backing && strcmp(backing, spec->filename) == 0;
+}
+
+/* The tools round the size of qcow2 images up to whole sectors, where QMP refuses it. */
+static void round_size(const struct driver *driver, struct json *values)
+{
+    uint64_t size;
+
+    if (strcmp(driver->name, "qcow2") == 0 &&
+        json_as_uint64(json_object_get(values, "size"), &size) && size <= INT64_MAX)
+        json_object_set_uint(values, "size", (size + 511) / 512 * 512);
+}
+
 static struct err *create_checked(struct tool *tool, const struct create_spec *spec,
                                   const struct driver *driver)
 {
@@ -300,9 +317,12 @@ static struct err *create_checked(struct tool *tool, const struct create_spec *s
 
     TRY(parse_values(driver, spec->options, &values));
     TRY(set_backing_values(driver, spec, values));
+    if (same_as_backing(spec, values))
+        return err_new("Error: Trying to create an image with the same filename as the backing file");
     TRY(find_size(tool, spec, values));
     if (!spec->quiet)
         print_formatting(spec, driver, values);
+    round_size(driver, values);
     if (strcmp(driver->name, "raw") != 0)
         return create_format(tool, spec, driver, values);
     if (!json_as_uint64(json_object_get(values, "size"), &size))
@@ -319,5 +339,7 @@ struct err *image_create(struct tool *tool, const struct create_spec *spec)
                  : err_new("Unknown file format '%s'", spec->format);
     if (!err)
         err = create_checked(tool, spec, driver);
+    if (err && spec->converting)
+        err = err_prefix(err, "error while converting %s: ", spec->format);
     return err ? err_prefix(err, "%s: ", spec->filename) : NULL;
 }

@@ -13,6 +13,7 @@ struct create_spec {
     uint64_t size;       /* Bytes; without have_size from -o size= or the backing file. */
     bool unsafe_backing; /* -u: do not open the backing file. */
     bool quiet;          /* No "Formatting ..." line. */
+    bool converting;     /* Errors say that a conversion failed. */
 };
 
 /* Creates the image and waits until it is closed. Errors start with the file name as the reference's do. */

@@ -36,6 +36,8 @@ static const struct option long_options[] = {
 };
 
 enum { COMPARE_CHUNK = 2 << 20, STATUS_MAX = 1 << 30 };
+/* What --strict wants equal. */
+enum { STRICT_FLAGS = STATUS_ALLOCATED | STATUS_DATA | STATUS_ZERO };
 enum { EXIT_DIFFERENT = 1, EXIT_OPEN = 2, EXIT_STATUS = 3, EXIT_READ = 4 };
 
 struct comparison {
@@ -57,6 +59,13 @@ static int mismatch(const struct comparison *c, uint64_t offset)
 {
     if (!c->quiet)
         printf("Content mismatch at offset %" PRIu64 "!\n", offset);
+    return EXIT_DIFFERENT;
+}
+
+static int strict_mismatch(struct comparison *c, uint64_t offset)
+{
+    if (!c->quiet)
+        printf("Strict mode: Offset %" PRIu64 " block status mismatch!\n", offset);
     return EXIT_DIFFERENT;
 }
 
@@ -171,10 +180,8 @@ static int compare_common(struct comparison *c, uint64_t end)
         if (status)
             return status;
         len = MIN(left[0], left[1]);
-        if (c->strict && (s[0].flags & STATUS_ALLOCATED) != (s[1].flags & STATUS_ALLOCATED)) {
-            say(c, "Strict mode: Offset allocation mismatch!");
-            return EXIT_DIFFERENT;
-        }
+        if (c->strict && (s[0].flags ^ s[1].flags) & STRICT_FLAGS)
+            return strict_mismatch(c, at);
         if (!(zero[0] && zero[1])) {
             len = MIN(len, (uint64_t)COMPARE_CHUNK);
             if (zero[0] || zero[1])
@@ -282,13 +289,11 @@ int img_compare(struct tool *tool, int argc, char **argv)
         case 's': comparison.strict = true; break;
         case 'T': spec[0].cache = spec[1].cache = optarg; break;
         case 'U': spec[0].force_share = spec[1].force_share = true; break;
-        default: status = EXIT_OPEN;
+        default: status = 1;
         }
     }
-    if (status == 0 && optind != argc - 2) {
-        tool_usage(tool, "Expecting two image file names");
-        status = EXIT_OPEN;
-    }
+    if (status == 0 && optind != argc - 2)
+        status = tool_usage(tool, "Expecting two image file names");
     if (status)
         return status;
     spec[0].name = argv[optind];

@@ -64,7 +64,7 @@ static const struct option long_options[] = {
     { 0 },
 };
 
-enum { PARALLEL_DEFAULT = 8, PARALLEL_MAX = 16, SPARSE_DEFAULT = 4096 };
+enum { PARALLEL_DEFAULT = 8, PARALLEL_MAX = 16, SPARSE_DEFAULT = 4096, SPARSE_MAX = 16 << 20 };
 
 struct conversion {
     struct tool *tool;
@@ -104,6 +104,7 @@ static struct err *make_target(struct conversion *cv)
         .backing = o->backing,
         .backing_format = o->backing_format,
         .quiet = true,
+        .converting = true,
         .have_size = true,
         .size = cv->size,
     };
@@ -121,6 +122,8 @@ static struct err *check_options(struct conversion *cv)
         return err_new("Unknown file format '%s'", o->target_format);
     if (o->compress && strcmp(o->target_format, "qcow2") != 0)
         return err_new("Compression not supported for this file format");
+    if (o->backing && !o->backing_format)
+        return err_new("Use of backing file requires explicit backing format");
     if (o->backing && o->source_count > 1)
         return err_new(
             "Having a backing file for the target makes no sense when concatenating multiple input images");
@@ -195,13 +198,16 @@ static int run(struct tool *tool, const struct convert_options *o)
     return 1;
 }
 
+/* Wrong arguments of convert are told without a pointer to the help. */
+#define usage_error(tool, ...) (tool_error((tool), __VA_ARGS__), 1)
+
 static int parse_parallel(struct tool *tool, const char *text, unsigned *out)
 {
     uint64_t value;
 
     if (!parse_u64(text, &value) || value < 1 || value > PARALLEL_MAX)
-        return tool_usage(
-            tool, "Invalid number of coroutines. Allowed number of coroutines is between 1 and %d",
+        return usage_error(
+            tool, "Invalid number of coroutines specified. Must be between 1 and %d.",
             PARALLEL_MAX);
     *out = (unsigned)value;
     return 0;
@@ -211,14 +217,14 @@ static int parse_sparse(struct tool *tool, const char *text, uint64_t *out)
 {
     struct err *err = parse_size(text, out);
 
-    if (!err && *out % 512 == 0)
+    if (!err && *out % 512 == 0 && *out <= SPARSE_MAX)
         return 0;
     err_free(err);
-    return tool_usage(
+    return usage_error(
         tool,
         "Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up "
-        "to %" PRIu64 ". Select 0 to disable sparse detection (fully allocates output).",
-        (uint64_t)INT32_MAX & ~UINT64_C(511));
+        "to %d. Select 0 to disable sparse detection (fully allocates output).",
+        SPARSE_MAX);
 }
 
 static int parse(struct tool *tool, int argc, char **argv, struct convert_options *o,
@@ -271,13 +277,13 @@ int img_convert(struct tool *tool, int argc, char **argv)
             tool_report(tool, err);
         status = err ? 1 : 0;
     } else if (status == 0 && argc - optind < 2) {
-        status = tool_usage(tool, "Must specify image file name");
+        status = usage_error(tool, "Must specify image file name");
     } else if (status == 0 && o.target_opts && !o.no_create) {
-        status = tool_usage(tool, "--target-image-opts requires use of -n flag");
+        status = usage_error(tool, "--target-image-opts requires use of -n flag");
     } else if (status == 0 && o.target_is_zero && !o.no_create) {
-        status = tool_usage(tool, "--target-is-zero requires use of -n flag");
+        status = usage_error(tool, "--target-is-zero requires use of -n flag");
     } else if (status == 0 && o.no_create && target_options) {
-        status = tool_usage(tool, "-o has no effect when skipping image creation");
+        status = usage_error(tool, "-o has no effect when skipping image creation");
     } else if (status == 0) {
         o.source_count = (unsigned)(argc - optind - 1);
         o.sources = argv + optind;

@@ -8,6 +8,7 @@
 #include "emu/base/alloc.h"
 #include "emu/base/json_write.h"
 #include "emu/base/str.h"
+#include "emu/storage/open.h"
 
 static struct err *node_facts(struct tool *tool, struct node *node, struct image_facts *facts)
 {
@@ -41,6 +42,46 @@ static struct err *collect_children(struct tool *tool, struct node *node, struct
     return NULL;
 }
 
+static uint64_t number(const struct json *object, const char *key)
+{
+    uint64_t value = 0;
+
+    return json_as_uint64(json_object_get(object, key), &value) ? value : 0;
+}
+
+/* A format takes what its files take; where no child knows, nothing is said. */
+static void set_size_of_children(struct json *info)
+{
+    const struct json *children = json_object_get(info, "children");
+    uint64_t total = 0;
+    bool known = false;
+
+    for (size_t i = 0; i < json_array_len(children); i++) {
+        const struct json *child = json_object_get(json_array_get(children, i), "info");
+
+        total += number(child, "actual-size");
+        known |= json_object_has(child, "actual-size");
+    }
+    if (known)
+        json_object_set_uint(info, "actual-size", total);
+}
+
+static void set_backing(struct json *info, const struct node *node, const struct image_facts *facts)
+{
+    char *full;
+
+    if (!facts->backing_filename || !*facts->backing_filename)
+        return;
+    full = facts->full_backing_filename
+               ? xstrdup(facts->full_backing_filename)
+               : filename_resolve(node->filename, facts->backing_filename);
+    json_object_set_str(info, "backing-filename", facts->backing_filename);
+    json_object_set_str(info, "full-backing-filename", full);
+    xfree(full);
+    if (facts->backing_format)
+        json_object_set_str(info, "backing-filename-format", facts->backing_format);
+}
+
 static void set_facts(struct json *info, const struct image_facts *facts)
 {
     json_object_set_uint(info, "virtual-size", facts->virtual_size);
@@ -53,12 +94,6 @@ static void set_facts(struct json *info, const struct image_facts *facts)
         json_object_set_bool(info, "encrypted", true);
     if (facts->compressed)
         json_object_set_bool(info, "compressed", true);
-    if (facts->backing_filename)
-        json_object_set_str(info, "backing-filename", facts->backing_filename);
-    if (facts->full_backing_filename)
-        json_object_set_str(info, "full-backing-filename", facts->full_backing_filename);
-    if (facts->backing_format)
-        json_object_set_str(info, "backing-filename-format", facts->backing_format);
     if (facts->format_specific)
         json_object_set(info, "format-specific", json_ref(facts->format_specific));
     if (facts->snapshots && json_array_len(facts->snapshots))
@@ -77,8 +112,11 @@ static struct err *collect_node(struct tool *tool, struct node *node, const char
     json_object_set(info, "children", children);
     TRY(node_facts(tool, node, &facts));
     set_facts(info, &facts);
+    set_backing(info, node, &facts);
     image_facts_fini(&facts);
     TRY(collect_children(tool, node, children));
+    if (!json_object_has(info, "actual-size"))
+        set_size_of_children(info);
     *out = info;
     info = NULL;
     return NULL;
@@ -95,13 +133,6 @@ void info_print_json(const struct json *info)
 
     printf("%s\n", text);
     xfree(text);
-}
-
-static uint64_t number(const struct json *object, const char *key)
-{
-    uint64_t value = 0;
-
-    return json_as_uint64(json_object_get(object, key), &value) ? value : 0;
 }
 
 static bool is_true(const struct json *object, const char *key)

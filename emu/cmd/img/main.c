@@ -50,8 +50,7 @@ int img_parse_output(struct tool *tool, const char *text, bool *json)
 {
     *json = strcmp(text, "json") == 0;
     if (!*json && strcmp(text, "human") != 0)
-        return tool_usage(tool, "--output must be used with human or json as argument, not '%s'",
-                          text);
+        return tool_usage(tool, "--output expects 'human' or 'json' not '%s'", text);
     return 0;
 }
 

@@ -194,7 +194,7 @@ static int compare(struct qcow2_checking *c)
 }
 
 /* Compares the COPIED flag of one word that refers to host; *word is mended when asked. */
-static int compare_copied(struct qcow2_checking *c, uint64_t host, uint64_t *word, const char *what)
+static int compare_copied(struct qcow2_checking *c, uint64_t host, uint64_t *word, bool is_l1)
 {
     uint64_t value;
     int ret;
@@ -206,8 +206,9 @@ static int compare_copied(struct qcow2_checking *c, uint64_t host, uint64_t *wor
         return ret;
     if ((value == 1) == !!(*word & QCOW2_COPIED))
         return 0;
-    qcow2_check_corrupt(c, "%s OFLAG_COPIED %s: entry=%llx refcount=%llu",
-                        c->fix & CHECK_FIX_ERRORS ? "Repairing" : "ERROR", what, ULL(*word),
+    qcow2_check_corrupt(c, "%s OFLAG_COPIED %s=%llx refcount=%llu",
+                        c->fix & CHECK_FIX_ERRORS ? "Repairing" : "ERROR",
+                        is_l1 ? "L2 cluster: l1_entry" : "data cluster: l2_entry", ULL(*word),
                         ULL(value));
     if (c->fix & CHECK_FIX_ERRORS) {
         *word ^= QCOW2_COPIED;
@@ -235,7 +236,7 @@ static int copied_one(struct qcow2_checking *c, uint64_t cluster, uint64_t *next
     if (ret)
         return ret;
     if (!(cluster & ((UINT64_C(1) << q->geo.l2_bits) - 1))) {
-        ret = compare_copied(c, table, &word, "L2 cluster");
+        ret = compare_copied(c, table, &word, true);
         if (ret)
             return ret;
         if (word != q->l1.entries[l1])
@@ -250,7 +251,7 @@ static int copied_one(struct qcow2_checking *c, uint64_t cluster, uint64_t *next
         qcow2_entry_sub(q, entry, 0) == QCOW2_SUB_INVALID)
         return 0;
     qcow2_cache_pin(at.block);
-    ret = compare_copied(c, qcow2_entry_host(entry), &entry.word, "data cluster");
+    ret = compare_copied(c, qcow2_entry_host(entry), &entry.word, false);
     qcow2_cache_unpin(at.block);
     if (ret || entry.word == old.word)
         return ret;
