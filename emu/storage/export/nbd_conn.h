@@ -27,8 +27,11 @@ enum {
     NBD_DIRECT_BYTES =
         32 << 10,   /* A missing payload of this size is read past the receive buffer. */
     NBD_SLOTS = 64, /* Requests in flight per connection. */
-    NBD_CONN_MEMORY =
-        8 << 20, /* Payload bytes per connection, or one request: more leaves the CPU's caches. */
+    NBD_CONN_MEMORY = 8 << 20, /* Payload bytes per connection, or one request. */
+    /* Payload that is copied in and out while it is in the CPU's caches. Beyond it a connection has no more than
+     * a few requests in flight, which keep the storage and the socket busy at the same time. */
+    NBD_CONN_CACHED = 1 << 20,
+    NBD_CONN_FEW = 4,
     NBD_OPTION_MAX = 32 << 10,       /* Longer options are drained and answered TOO_BIG. */
     NBD_OPTION_DRAIN_MAX = 32 << 20, /* Longer ones still end the connection. */
     NBD_TX_IOV = 256,

@@ -81,6 +81,8 @@ static bool memory_fits(const struct nbd_conn *conn, uint64_t len)
 {
     if (conn->memory == 0)
         return conn->server->memory + len <= NBD_SERVER_MEMORY + NBD_CONN_MEMORY;
+    if (conn->memory + len > NBD_CONN_CACHED && conn->in_flight >= NBD_CONN_FEW)
+        return false;
     return conn->memory + len <= NBD_CONN_MEMORY && conn->server->memory + len <= NBD_SERVER_MEMORY;
 }
 
