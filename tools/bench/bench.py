@@ -184,32 +184,41 @@ def qmp_5000_round_trips(b, side):
         return time.perf_counter() - start
 
 
+def cpu_seconds(daemon):
+    with open(f"/proc/{daemon.process.pid}/schedstat") as stat:
+        return int(stat.read().split()[0]) / 1e9
+
+
 def many_jobs(b, side, count):
+    """Seconds on the wall, and of them the daemon's on a CPU."""
     with Daemon(side, b.dir) as daemon:
         qmp = daemon.qmp
         for i in range(count):
             qmp.cmd("blockdev-add", driver="null-co", node_name=f"s{i}", size=65536, read_zeroes=True)
             qmp.cmd("blockdev-add", driver="null-co", node_name=f"t{i}", size=65536, read_zeroes=True)
         qmp.events.clear()
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), cpu_seconds(daemon)
         for i in range(count):
             qmp.cmd("blockdev-backup", job_id=f"j{i}", device=f"s{i}", target=f"t{i}", sync="full")
         done = sum(1 for e in qmp.events if e["event"] == "BLOCK_JOB_COMPLETED")
         while done < count:
             done += qmp.next_event()["event"] == "BLOCK_JOB_COMPLETED"
-        return time.perf_counter() - start
+        return time.perf_counter() - start, cpu_seconds(daemon) - cpu
 
 
 @case(0.5)
 def backup_jobs_1000(b, side):
-    return many_jobs(b, side, 1000)
+    return many_jobs(b, side, 1000)[0]
 
 
 def linear(b, side):
-    """Own 10,000 jobs against own 1,000: the ratio that must stay below 12."""
-    small = statistics.median(many_jobs(b, side, 1000) for _ in range(3))
-    large = many_jobs(b, side, 10000)
-    print(f"{'backup_jobs_10000 / own 1000':32} {small:9.3f}s {large:9.3f}s {large / small:7.2f}   bar 12.0"
+    """Own 10,000 jobs against own 1,000: the ratio that must stay below 12.
+
+    The daemon's CPU time counts: a short run gets a loaded machine to itself more easily than a long one.
+    """
+    small = statistics.median(many_jobs(b, side, 1000)[1] for _ in range(3))
+    large = many_jobs(b, side, 10000)[1]
+    print(f"{'backup_jobs_10000 / own 1000, CPU':32} {small:9.3f}s {large:9.3f}s {large / small:7.2f}   bar 12.0"
           f"  {'ok' if large / small <= 12 else 'MISSED'}", flush=True)
 
 
