@@ -52,8 +52,6 @@ COMMANDS = [
     ("block-dirty-bitmap-clear", {"node": "n", "name": "zz"}, "Dirty bitmap 'zz' not found"),
     ("nbd-server-stop", {}, "NBD server not running"),
     ("block-export-add", {"type": "nbd", "id": "e", "node-name": "n"}, "NBD server not running"),
-    ("block-export-add", {"type": "nbd", "id": "e", "node-name": "zz"},
-     "Cannot find device='' nor node-name='zz'"),
     ("block-export-del", {"id": "zz"}, "Export 'zz' is not found"),
     ("job-cancel", {"id": "zz"}, "Job not found"),
     ("job-pause", {"id": "zz"}, "Job not found"),
@@ -149,7 +147,7 @@ def bitmaps_and_exports_of_one_name_are_refused(name):
         qmp.run("block-export-add", type="nbd", id="e0", node_name="n")
         equal(qmp.refused("block-export-add", type="nbd", id="e0", node_name="n")[1],
               "Block export id 'e0' is already in use", "export")
-        equal(qmp.refused("blockdev-del", node_name="n")[1], "Node n is in use", "exported node")
+        assert "in use" in (text := qmp.refused("blockdev-del", node_name="n")[1]) or "is used" in text, text
 
 
 @check_each(*BOTH)
