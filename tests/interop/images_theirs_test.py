@@ -45,7 +45,11 @@ def read_alike(path, holes=False):
     equal(layers(path, "emu-img"), layers(path, "qemu-img"), "layers")
     if holes:
         return
-    equal(parsed("emu-img", "map", "--output=json", path), parsed("qemu-img", "map", "--output=json", path), "map")
+    theirs = parsed("qemu-img", "map", "--output=json", path)
+    mine = parsed("emu-img", "map", "--output=json", path)
+    if theirs and "compressed" not in theirs[0]:  # Before 8.2.
+        mine = [{key: value for key, value in entry.items() if key != "compressed"} for entry in mine]
+    equal(mine, theirs, "map")
     if not re.search(r'"compressed": true', output("qemu-img", "map", "--output=json", path)):
         same_output("map", path)
 
@@ -153,6 +157,7 @@ def an_image_with_bitmaps():
 
 @check_each("-s 1M -l 3M", "-s 1536k", "-l 64k", "-s 512")
 def map_of_a_part(arguments):
+    needs("qemu-img", 10)
     blocks("disk.raw")
     run("qemu-img", "convert", "-O", "qcow2", "disk.raw", "i.qcow2")
     for path in ("i.qcow2", "disk.raw"):
