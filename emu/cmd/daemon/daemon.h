@@ -8,6 +8,7 @@
  * ends it all in order.
  */
 
+#include <limits.h>
 #include <stdbool.h>
 
 #include "emu/base/err.h"
@@ -33,6 +34,7 @@ struct daemon {
     struct world world;
     const char *program;
     const char *pidfile; /* NULL: none. */
+    char pidfile_path[PATH_MAX]; /* The same, absolute, once it is written. */
     bool daemonize;
     int ready_fd; /* Of --daemonize: where the parent waits; -1: nobody does. */
     VEC(struct quitter) quitters;

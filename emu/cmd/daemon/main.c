@@ -149,7 +149,12 @@ static struct err *second_pass(struct daemon *d, int argc, char **argv)
         else if (c == OPT_PIDFILE)
             d->pidfile = optarg;
     }
-    return d->pidfile ? write_pidfile(d->pidfile) : NULL;
+    if (!d->pidfile)
+        return NULL;
+    TRY(write_pidfile(d->pidfile));
+    /* A daemon leaves the folder that the name may be relative to. */
+    d->pidfile = realpath(d->pidfile, d->pidfile_path);
+    return NULL;
 }
 
 static void on_signal(void *arg, int signo)
