@@ -42,7 +42,7 @@ static void slot_done(struct req *req)
     struct guest *guest = slot->guest;
     bool ok = req->result == 0;
 
-    if (is_write(req->kind))
+    if (req->kind == REQ_WRITE || req->kind == REQ_ZERO)
         oracle_write_end(guest->oracle, slot->number, req->offset, req->len, ok);
     if (req->kind == REQ_FLUSH && ok)
         oracle_flush_end(guest->oracle, slot->since);
@@ -93,7 +93,9 @@ static enum req_kind choose_kind(struct guest *guest)
         return REQ_READ;
     if (dice < 80)
         return REQ_WRITE;
-    return dice < 92 ? REQ_ZERO : REQ_FLUSH;
+    if (dice < 92)
+        return dice < 85 && guest->may_discard ? REQ_DISCARD : REQ_ZERO;
+    return REQ_FLUSH;
 }
 
 static void start_one(struct guest *guest, struct guest_slot *slot)
@@ -122,7 +124,9 @@ static void start_one(struct guest *guest, struct guest_slot *slot)
         slot->since = oracle_flush_begin(guest->oracle);
     }
     note_oldest_read(guest);
-    if (is_write(req->kind))
+    if (req->kind == REQ_DISCARD)
+        oracle_discard(guest->oracle, req->offset, req->len);
+    else if (is_write(req->kind))
         oracle_write_begin(guest->oracle, slot->number, req->offset, req->len);
     slot->iov = (struct iovec){ slot->buf, req->len };
     req->data = (struct iov_view){ &slot->iov, 1, 0 };

@@ -95,6 +95,11 @@ void oracle_write_end(struct oracle *oracle, uint32_t number, uint64_t offset, u
     }
 }
 
+void oracle_discard(struct oracle *oracle, uint64_t offset, uint64_t len)
+{
+    oracle_write_begin(oracle, 0, offset, len);
+}
+
 uint64_t oracle_flush_begin(struct oracle *oracle) { return ++oracle->time; }
 
 void oracle_flush_end(struct oracle *oracle, uint64_t began)
@@ -102,6 +107,24 @@ void oracle_flush_end(struct oracle *oracle, uint64_t began)
     if (began > oracle->stable_since)
         oracle->stable_since = began;
     oracle->time++;
+}
+
+void oracle_init_crashed(struct oracle *after, const struct oracle *before)
+{
+    uint64_t sectors = before->size / ORACLE_SECTOR;
+
+    memset(after, 0, sizeof(*after));
+    after->size = before->size;
+    after->sectors = xcalloc(sectors, sizeof(*after->sectors));
+    after->next_number = before->next_number;
+    after->oldest_read = UINT64_MAX;
+    for (uint64_t i = 0; i < sectors; i++) {
+        vec_for_each(value, &before->sectors[i].values) {
+            if (value->dead_since > before->stable_since)
+                vec_push(&after->sectors[i].values,
+                         ((struct oracle_value){ value->number, UINT64_MAX }));
+        }
+    }
 }
 
 /* Whether 16 bytes are those of a value the sector may hold: a request that runs may be seen in part. */
@@ -142,17 +165,6 @@ uint64_t oracle_check_crash(const struct oracle *oracle, uint64_t offset, const 
                             uint64_t len)
 {
     return check_range(oracle, oracle->stable_since, offset, buf, len);
-}
-
-uint32_t oracle_current(const struct oracle *oracle, uint64_t sector)
-{
-    uint32_t number = 0;
-
-    for (size_t i = 0; i < vec_len(&oracle->sectors[sector].values); i++) {
-        if (vec_at(&oracle->sectors[sector].values, i).dead_since == UINT64_MAX)
-            number = vec_at(&oracle->sectors[sector].values, i).number;
-    }
-    return number;
 }
 
 void oracle_describe(const struct oracle *oracle, uint64_t offset, uint64_t since, char *out,

@@ -38,7 +38,6 @@ struct oracle {
     uint64_t stable_since;         /* A flush that began then has completed. */
     uint64_t oldest_read;          /* Start of the oldest read that runs; UINT64_MAX: none. */
     uint32_t next_number;
-    bool anything_after_discard; /* Unused ranges may read as anything that was there. */
 };
 
 void oracle_init(struct oracle *oracle, uint64_t size);
@@ -54,6 +53,8 @@ void oracle_write_begin(struct oracle *oracle, uint32_t number, uint64_t offset,
 /* It ended. On success older values are gone, except those of writes still running. */
 void oracle_write_end(struct oracle *oracle, uint32_t number, uint64_t offset, uint64_t len,
                       bool ok);
+/* A discard of whole sectors starts: it may be seen as zeroes from now on, or never. */
+void oracle_discard(struct oracle *oracle, uint64_t offset, uint64_t len);
 /* Time stamp to give to oracle_flush_end when the flush that starts now succeeds. */
 uint64_t oracle_flush_begin(struct oracle *oracle);
 void oracle_flush_end(struct oracle *oracle, uint64_t began);
@@ -67,13 +68,12 @@ uint64_t oracle_check_read(const struct oracle *oracle, uint64_t since, uint64_t
 /* Checks content found after a crash. */
 uint64_t oracle_check_crash(const struct oracle *oracle, uint64_t offset, const uint8_t *buf,
                             uint64_t len);
+/* The model of a disk found after a crash: whatever may be found is what may be read. */
+void oracle_init_crashed(struct oracle *after, const struct oracle *before);
 static inline uint64_t oracle_now(const struct oracle *oracle) { return oracle->time; }
 
 /* The writes whose content a read that began at since may return at offset, as " 0 17 23". */
 void oracle_describe(const struct oracle *oracle, uint64_t offset, uint64_t since, char *out,
                      size_t out_len);
-
-/* For a snapshot of the disk at this instant, when nothing runs: the number each sector holds. */
-uint32_t oracle_current(const struct oracle *oracle, uint64_t sector);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * A scenario: a guest writes to a disk while a job copies it, with verbs, faults, stalls and crash points at random
- * events. The oracle (oracle.h) knows what every read, every copy and every crash may show.
+ * A scenario: a guest writes to a disk while a job copies it, with verbs, faults, stalls and crash
+ * points at random events. The oracle (oracle.h) knows what every read, copy and crash may show.
  */
 
 #include "tests/sim/scenario.h"
@@ -8,73 +8,17 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "emu/base/alloc.h"
 #include "emu/base/nstime.h"
 #include "emu/jobs/block/backup.h"
 #include "emu/jobs/block/mirror.h"
 #include "emu/jobs/job_verbs.h"
+#include "emu/storage/bitmap.h"
 #include "tests/sim/crash.h"
-#include "tests/sim/guest.h"
-#include "tests/sim/world.h"
+#include "tests/sim/scene.h"
 
-/* How the job is meant to end. */
-enum ending {
-    END_WELL,
-    END_CANCEL,
-    END_TARGET_ERROR,
-    END_SOURCE_ERROR,
-    END_STALLED_CANCEL,
-    ENDING_COUNT
-};
-
-struct plan {
-    uint64_t size;
-    uint32_t cluster, target_cluster;
-    bool backing, target_raw, mirror, write_blocking;
-    enum ending ending;
-    uint64_t strike_at; /* Event of the fault or cancel, from the job's start. */
-    unsigned crash_points;
-};
-
-struct scenario {
-    struct world w;
-    struct rng rng;
-    struct plan plan;
-    struct oracle oracle;
-    struct guest guest;
-    struct node *source, *target;
-    struct edge *guest_edge;
-    uint32_t *snapshot; /* Owned: what each sector held when the backup began. */
-    struct job *job;    /* Borrowed; looked up by its id when used. */
-    struct scenario_counts *counts;
-    bool struck, pivoted;
-    uint64_t job_began;
-    int64_t cancelled_ns;
-};
-
-static void choose(struct scenario *s)
-{
-    static const uint32_t clusters[] = { 512, 4096, 65536 };
-    struct plan *p = &s->plan;
-
-    p->size = (1 + rng_below(&s->rng, 16)) * 65536 + (rng_chance(&s->rng, 1, 4) ? 1536 : 0);
-    p->cluster = clusters[rng_below(&s->rng, 3)];
-    p->target_cluster = clusters[rng_below(&s->rng, 3)];
-    p->backing = rng_chance(&s->rng, 1, 3);
-    p->target_raw = rng_chance(&s->rng, 1, 3);
-    p->mirror = rng_chance(&s->rng, 1, 2);
-    p->write_blocking = rng_chance(&s->rng, 1, 3);
-    p->ending =
-        rng_chance(&s->rng, 1, 2) ? END_WELL : (enum ending)rng_below(&s->rng, ENDING_COUNT);
-    p->strike_at = 1 + rng_below(&s->rng, 600);
-    p->crash_points = (unsigned)rng_below(&s->rng, 3);
-}
-
-static void create_image(struct scenario *s, const char *file, uint32_t cluster,
-                         const char *backing)
+static void create_image(struct scene *s, const char *file, uint32_t cluster, const char *backing)
 {
     world_create(&s->w, "{'driver': 'file', 'filename': '%s', 'size': 0}", file);
     world_create(
@@ -84,7 +28,7 @@ static void create_image(struct scenario *s, const char *file, uint32_t cluster,
         file, s->plan.size, cluster, backing);
 }
 
-static void create_all(struct scenario *s)
+static void create_all(struct scene *s)
 {
     const struct plan *p = &s->plan;
 
@@ -99,52 +43,115 @@ static void create_all(struct scenario *s)
         create_image(s, "target", p->target_cluster, "");
 }
 
-static void open_all(struct scenario *s)
+static const char *target_driver(const struct scene *s)
 {
-    s->source = world_open(
-        &s->w, NODE_OPEN_MONITOR,
-        "{'driver': 'qcow2', 'node-name': 'source', 'file': {'driver': 'file', 'filename': 'source'}}");
-    s->target = world_open(
-        &s->w, NODE_OPEN_MONITOR,
-        "{'driver': '%s', 'node-name': 'target', 'file': {'driver': 'file', 'filename': 'target'}}",
-        s->plan.target_raw ? "raw" : "qcow2");
+    return s->plan.target_raw ? "raw" : "qcow2";
+}
+
+static struct node *open_image(struct scene *s, const char *driver, const char *name)
+{
+    const char *discard = s->plan.discards ? "unmap" : "ignore";
+
+    return world_open(&s->w, NODE_OPEN_MONITOR,
+                      "{'driver': '%s', 'node-name': '%s', 'discard': '%s', 'file': "
+                      "{'driver': 'file', 'filename': '%s', 'discard': '%s'}}",
+                      driver, name, discard, name, discard);
+}
+
+static void open_all(struct scene *s)
+{
+    s->source = open_image(s, "qcow2", "source");
+    s->target = s->job_target = open_image(s, target_driver(s), "target");
+    if (world_ok(&s->w) && s->plan.target_nbd) {
+        world_serve(&s->w, "target", SCENE_SOCKET);
+        s->job_target = world_open(&s->w, NODE_OPEN_MONITOR,
+                                   "{'driver': 'nbd', 'node-name': 'remote', 'export': 'target', "
+                                   "'server': {'type': 'unix', 'path': '" SCENE_SOCKET "'}}");
+    }
+    if (world_ok(&s->w) && s->plan.work == WORK_BACKUP_BITMAP) {
+        struct bitmap *bitmap;
+
+        err_ignore(
+            bitmap_add(s->source, "bitmap", s->plan.bitmap_granularity, false, false, &bitmap));
+    }
     if (world_ok(&s->w))
         s->guest_edge = world_edge(&s->w, s->source, PERM_CONSISTENT_READ | PERM_WRITE, PERM_ALL);
 }
 
-/* Runs until the guest has nothing in flight. */
-static void quiet_guest(struct scenario *s)
+struct job *scene_job(struct scene *s) { return map_get(&s->w.jobs.by_id, "job"); }
+
+void scene_maybe_crash(struct scene *s)
+{
+    struct crash_disk disk = {
+        .driver = "qcow2", .file = "source", .size = s->plan.size, .discards = s->plan.discards
+    };
+
+    if (s->plan.crash_points == 0 || !rng_chance(&s->rng, 1, 150))
+        return;
+    /* Between the request and the pivot nobody can say which disk the guest is on. */
+    if (s->pivoting && (scene_job(s) || s->w.completed == 0 || s->plan.target_nbd))
+        return;
+    if (s->pivoting) {
+        disk.driver = target_driver(s);
+        disk.file = "target";
+    }
+    s->plan.crash_points--;
+    s->counts->crashes++;
+    crash_check(&s->w, &disk, &s->oracle, rng_u64(&s->rng));
+}
+
+void scene_quiet_guest(struct scene *s)
 {
     uint64_t left = EVENTS_MAX;
 
-    while (!guest_idle(&s->guest) && left-- > 0 && sim_step(s->w.sim))
-        ;
+    while (!guest_idle(&s->guest) && world_ok(&s->w) && left-- > 0 && sim_step(s->w.sim))
+        scene_maybe_crash(s);
     if (!guest_idle(&s->guest))
         world_fail(&s->w, "the guest's requests do not end");
 }
 
-static void start_job(struct scenario *s)
+static struct err *make_mirror(struct scene *s, const struct job_options *job,
+                               enum job_on_error on_error, struct block_job **out)
+{
+    struct mirror_params params = { .job = *job,
+                                    .source = s->source,
+                                    .target = s->job_target,
+                                    .sync = SYNC_FULL,
+                                    .on_target_error = on_error,
+                                    .unmap = true };
+
+    params.copy_mode =
+        s->plan.work == WORK_MIRROR_BLOCKING ? MIRROR_WRITE_BLOCKING : MIRROR_BACKGROUND;
+    return mirror_new(&s->w.jobs, &params, out);
+}
+
+static struct err *make_backup(struct scene *s, const struct job_options *job,
+                               enum job_on_error on_error, struct block_job **out)
+{
+    struct backup_params params = { .job = *job,
+                                    .source = s->source,
+                                    .target = s->job_target,
+                                    .sync = SYNC_FULL,
+                                    .on_target_error = on_error };
+
+    if (s->plan.work == WORK_BACKUP_BITMAP) {
+        params.sync = SYNC_INCREMENTAL;
+        params.bitmap = "bitmap";
+    }
+    return backup_new(&s->w.jobs, &params, out);
+}
+
+void scene_start_job(struct scene *s, bool faultless)
 {
     const struct plan *p = &s->plan;
+    const struct job_options options = { .id = "job",
+                                         .manual_finalize = p->manual_finalize,
+                                         .manual_dismiss = p->manual_dismiss };
+    enum job_on_error on_error = faultless ? JOB_ON_ERROR_REPORT : p->on_error;
     struct block_job *bj = NULL;
-    struct err *err;
+    struct err *err = plan_is_mirror(p) ? make_mirror(s, &options, on_error, &bj)
+                                        : make_backup(s, &options, on_error, &bj);
 
-    if (p->mirror) {
-        struct mirror_params params = { .job = { .id = "job" },
-                                        .source = s->source,
-                                        .target = s->target,
-                                        .sync = SYNC_FULL,
-                                        .unmap = true };
-
-        params.copy_mode = p->write_blocking ? MIRROR_WRITE_BLOCKING : MIRROR_BACKGROUND;
-        err = mirror_new(&s->w.jobs, &params, &bj);
-    } else {
-        struct backup_params params = {
-            .job = { .id = "job" }, .source = s->source, .target = s->target, .sync = SYNC_FULL
-        };
-
-        err = backup_new(&s->w.jobs, &params, &bj);
-    }
     if (err) {
         world_fail(&s->w, "starting the job: %s", err_text(err));
         err_free(err);
@@ -155,70 +162,78 @@ static void start_job(struct scenario *s)
     s->job_began = sim_events(s->w.sim);
 }
 
-static void take_snapshot(struct scenario *s)
+static void fault(struct scene *s, const struct sim_fault *fault)
 {
-    uint64_t sectors = s->plan.size / ORACLE_SECTOR;
-
-    s->snapshot = xcalloc(sectors, sizeof(*s->snapshot));
-    for (uint64_t i = 0; i < sectors; i++)
-        s->snapshot[i] = oracle_current(&s->oracle, i);
+    sim_fault_add(s->w.sim, fault);
 }
 
-static struct job *live_job(struct scenario *s) { return map_get(&s->w.jobs.by_id, "job"); }
+static void cancel(struct scene *s)
+{
+    struct job *job = scene_job(s);
+
+    if (job)
+        err_ignore(job_cancel(job, JOB_CANCEL_FORCE));
+    s->cancelled_ns = sim_now(s->w.sim);
+}
 
 /* The planned misfortune. */
-static void strike(struct scenario *s)
+static void strike(struct scene *s)
 {
     struct sim *sim = s->w.sim;
-    struct job *job = live_job(s);
 
     s->struck = true;
+    s->struck_ns = sim_now(sim);
     switch (s->plan.ending) {
     case END_WELL: break;
     case END_TARGET_ERROR:
-        sim_fault_add(sim,
-                      &(struct sim_fault){
-                          .path = "target", .kind = SIM_FAULT_WRITE, .count = 1, .error = EIO });
+        fault(s, &(struct sim_fault){
+                     .path = "target", .kind = SIM_FAULT_WRITE, .count = 1, .error = EIO });
         break;
+    case END_TARGET_FULL: sim_file_limit(sim, "target", sim_file_size(sim, "target") / 2); break;
     case END_SOURCE_ERROR:
-        sim_fault_add(sim,
-                      &(struct sim_fault){
-                          .path = "source", .kind = SIM_FAULT_READ, .count = 1, .error = EIO });
+        fault(s, &(struct sim_fault){
+                     .path = "source", .kind = SIM_FAULT_READ, .count = 1, .error = EIO });
         break;
     case END_STALLED_CANCEL:
-        sim_fault_add(
-            sim, &(struct sim_fault){
-                     .path = "target", .kind = SIM_FAULT_ANY, .count = UINT64_MAX, .stall = true });
+        if (s->plan.target_nbd)
+            sim_stream_stall(sim, SCENE_SOCKET, true);
+        else
+            fault(s, &(struct sim_fault){ .path = "target",
+                                          .kind = SIM_FAULT_ANY,
+                                          .count = UINT64_MAX,
+                                          .stall = true });
         sim_run_for(sim, 5 * NS_PER_MS);
-        job = live_job(s);
-        /* fall through */
-    case END_CANCEL:
-        if (job)
-            err_ignore(job_cancel(job, JOB_CANCEL_FORCE));
-        s->cancelled_ns = sim_now(sim);
+        cancel(s);
         break;
+    case END_CANCEL: cancel(s); break;
+    case END_STREAM_RESET: sim_stream_reset(sim, SCENE_SOCKET); break;
     case ENDING_COUNT: break;
     }
 }
 
-static void random_verb(struct scenario *s)
+static void random_verb(struct scene *s)
 {
-    struct job *job = live_job(s);
+    struct job *job = scene_job(s);
 
     if (!job || !rng_chance(&s->rng, 1, 40))
         return;
-    switch (rng_below(&s->rng, 4)) {
+    switch (rng_below(&s->rng, 5)) {
     case 0: err_ignore(job_pause(job)); break;
     case 1: err_ignore(job_resume(job)); break;
     case 2: err_ignore(job_set_speed(job, rng_chance(&s->rng, 1, 2) ? 0 : 1 << 20)); break;
-    default: job_kick(job); /* A wake-up with nothing new is always legal. */
+    case 3: job_kick(job); break; /* A wake-up with nothing new is always legal. */
+    default:
+        if (rng_chance(&s->rng, 1, 2))
+            err_ignore(job_finalize(job));
+        else
+            err_ignore(job_dismiss(job));
     }
 }
 
 /* A READY mirror is completed once the guest has done its work, or now and then before. */
-static void complete_mirror(struct scenario *s)
+static void complete_mirror(struct scene *s)
 {
-    struct job *job = live_job(s);
+    struct job *job = scene_job(s);
 
     if (!job || !job_is_ready(job) || job->complete_requested || job->cancel_requested)
         return;
@@ -226,123 +241,117 @@ static void complete_mirror(struct scenario *s)
         return;
     if (job->user_paused)
         err_ignore(job_resume(job));
-    s->pivoted = true;
+    s->pivoting = true;
     err_ignore(job_complete(job));
 }
 
-static void maybe_crash(struct scenario *s)
+/* Does what the job waits for. False: it waits for nothing of ours. */
+static bool help(struct scene *s)
 {
-    if (s->plan.crash_points == 0 || s->pivoted || !rng_chance(&s->rng, 1, 150))
-        return;
-    s->plan.crash_points--;
-    s->counts->crashes++;
-    crash_check(&s->w, "source", s->plan.size, &s->oracle, rng_u64(&s->rng));
+    struct job *job = scene_job(s);
+
+    if (!job)
+        return false;
+    switch (job->status) {
+    case JOB_PENDING: err_ignore(job_finalize(job)); return true;
+    case JOB_CONCLUDED: err_ignore(job_dismiss(job)); return true;
+    case JOB_UNDEFINED:
+    case JOB_CREATED:
+    case JOB_RUNNING:
+    case JOB_PAUSED:
+    case JOB_READY:
+    case JOB_STANDBY:
+    case JOB_WAITING:
+    case JOB_ABORTING:
+    case JOB_NULL:
+    case JOB_STATUS_COUNT: break;
+    }
+    if (!job->user_paused)
+        return false;
+    err_ignore(job_resume(job));
+    return true;
 }
 
-static void run_job(struct scenario *s)
+/* Somebody makes room on the full disk after a while. */
+static void make_room(struct scene *s)
+{
+    if (s->struck_ns && sim_now(s->w.sim) - s->struck_ns > NS_PER_SEC)
+        sim_file_limit(s->w.sim, "target", UINT64_MAX);
+}
+
+static void fail_if_alive(struct scene *s)
+{
+    struct job *job = scene_job(s);
+
+    if (job && world_ok(&s->w))
+        world_fail(&s->w, "the job is still %s%s", job_status_name(job->status),
+                   s->cancelled_ns ? " a second after cancel" : "");
+}
+
+/* A cancelled job has a second to be over, but for what the user has yet to do. */
+static bool overdue(struct scene *s)
+{
+    const struct job *job = scene_job(s);
+
+    return s->cancelled_ns && sim_now(s->w.sim) - s->cancelled_ns > NS_PER_SEC && job &&
+           job->cancel_requested && job->status != JOB_CONCLUDED;
+}
+
+void scene_run_job(struct scene *s)
 {
     uint64_t left = EVENTS_MAX;
 
-    while (live_job(s) && world_ok(&s->w) && left-- > 0) {
+    while (scene_job(s) && world_ok(&s->w) && left-- > 0 && !overdue(s)) {
         if (!s->struck && sim_events(s->w.sim) - s->job_began >= s->plan.strike_at)
             strike(s);
         random_verb(s);
         complete_mirror(s);
-        maybe_crash(s);
-        if (!sim_step(s->w.sim)) {
-            struct job *job = live_job(s);
-
-            if (!job || !job->user_paused)
-                break;
-            err_ignore(job_resume(job));
-        }
-        if (s->cancelled_ns && sim_now(s->w.sim) - s->cancelled_ns > NS_PER_SEC)
+        make_room(s);
+        scene_maybe_crash(s);
+        if (!sim_step(s->w.sim) && !help(s))
             break;
     }
-    if (live_job(s) && world_ok(&s->w))
-        world_fail(&s->w, "the job is still %s%s", job_status_name(live_job(s)->status),
-                   s->cancelled_ns ? " a second after cancel" : "");
+    fail_if_alive(s);
 }
 
-/* Compares a node's content with one number per sector (NULL: the oracle's current ones). */
-static void compare(struct scenario *s, struct node *node, const uint32_t *numbers,
-                    const char *what)
+void scene_run_job_plainly(struct scene *s)
 {
-    struct edge *edge = world_edge(&s->w, node, PERM_CONSISTENT_READ, PERM_ALL);
-    uint8_t *buf = xmalloc(s->plan.size), expected[ORACLE_SECTOR];
+    uint64_t left = EVENTS_MAX;
 
-    if (edge && world_io(&s->w, edge, REQ_READ, 0, s->plan.size, buf) != 0)
-        world_fail(&s->w, "%s cannot be read", what);
-    for (uint64_t i = 0; edge && world_ok(&s->w) && i < s->plan.size / ORACLE_SECTOR; i++) {
-        uint32_t number = numbers ? numbers[i] : oracle_current(&s->oracle, i), found;
-
-        oracle_fill(number, i * ORACLE_SECTOR, expected, ORACLE_SECTOR);
-        oracle_identify(buf + i * ORACLE_SECTOR, i * ORACLE_SECTOR, &found);
-        if (memcmp(buf + i * ORACLE_SECTOR, expected, ORACLE_SECTOR) != 0)
-            world_fail(&s->w, "%s: sector %" PRIu64 " holds write %u, not %u", what, i, found,
-                       number);
-    }
-    if (edge)
-        edge_detach(edge);
-    xfree(buf);
+    while (scene_job(s) && left-- > 0 && (sim_step(s->w.sim) || help(s)))
+        ;
+    fail_if_alive(s);
 }
 
-/* How many requests of the guest the planned fault may have cost. */
-static uint64_t errors_allowed(const struct scenario *s)
+static void take_snapshot(struct scene *s)
 {
-    switch (s->plan.ending) {
-    case END_SOURCE_ERROR: return 1;
-    case END_TARGET_ERROR:
-        /* Copy-before-write fails the guest's write rather than the backup; a mirror met it after the pivot. */
-        return !s->plan.mirror || s->pivoted ? 1 : 0;
-    case END_WELL:
-    case END_CANCEL:
-    case END_STALLED_CANCEL:
-    case ENDING_COUNT: break;
-    }
-    return 0;
+    s->snapshot = xmalloc(s->plan.size);
+    if (scene_read(s, s->source, s->snapshot, "the source"))
+        scene_check_now(s, s->snapshot, "the source");
 }
 
-static void verify(struct scenario *s)
+static void play(struct scene *s)
 {
-    bool well = s->w.completed > 0;
+    struct sim *sim = s->w.sim;
 
-    if (s->guest.failure[0])
-        world_fail(&s->w, "%s", s->guest.failure);
-    if (s->guest.errors > errors_allowed(s))
-        world_fail(&s->w, "%" PRIu64 " requests of the guest failed", s->guest.errors);
-    if (s->plan.ending == END_WELL && !well)
-        world_fail(&s->w, "the job did not succeed");
-    if (well && s->plan.mirror && s->guest.errors == 0)
-        compare(s, s->target, NULL, "the mirror");
-    if (well && !s->plan.mirror)
-        compare(s, s->target, s->snapshot, "the backup");
-    if (!s->pivoted && s->guest.errors == 0)
-        compare(s, s->source, NULL, "the source");
-    if (world_ok(&s->w))
-        world_check(&s->w, s->source);
-    if (world_ok(&s->w) && well)
-        world_check(&s->w, s->target);
-}
-
-static void play(struct scenario *s)
-{
-    guest_init(&s->guest, rng_u64(&s->rng), s->guest_edge, &s->oracle,
-               40 + rng_below(&s->rng, 160));
-    s->guest.left /= 2;
+    guest_init(&s->guest, rng_u64(&s->rng), s->guest_edge, &s->oracle, 20 + rng_below(&s->rng, 80));
+    s->guest.may_discard = s->plan.discards;
     guest_start(&s->guest);
-    quiet_guest(s);
-    take_snapshot(s);
+    scene_quiet_guest(s);
     if (world_ok(&s->w))
-        start_job(s);
+        take_snapshot(s);
+    if (world_ok(&s->w))
+        scene_start_job(s, false);
     s->guest.left = 20 + rng_below(&s->rng, 150);
     guest_start(&s->guest);
-    run_job(s);
-    sim_fault_clear(s->w.sim);
-    sim_release(s->w.sim, NULL);
-    quiet_guest(s);
+    scene_run_job(s);
+    sim_fault_clear(sim);
+    sim_file_limit(sim, "target", UINT64_MAX);
+    sim_stream_stall(sim, SCENE_SOCKET, false);
+    sim_release(sim, NULL);
+    scene_quiet_guest(s);
     if (world_ok(&s->w))
-        verify(s);
+        scene_verify(s);
     guest_fini(&s->guest);
     if (world_ok(&s->w))
         edge_detach(s->guest_edge);
@@ -351,12 +360,12 @@ static void play(struct scenario *s)
 bool scenario_run(uint64_t seed, struct scenario_counts *counts, uint64_t *hash, char *failure,
                   size_t failure_len)
 {
-    struct scenario s = { .counts = counts };
+    struct scene s = { .counts = counts };
     struct sim_options options = { .seed = seed, .split_streams = true };
 
     rng_init(&s.rng, seed);
-    options.short_io_per_mille = (rng_chance(&s.rng, 1, 2) && !getenv("NOSHORT")) ? 20 : 0;
-    choose(&s);
+    options.short_io_per_mille = rng_chance(&s.rng, 1, 2) ? 20 : 0;
+    plan_choose(&s.plan, &s.rng);
     world_init(&s.w, sim_new(&options));
     oracle_init(&s.oracle, s.plan.size);
     create_all(&s);

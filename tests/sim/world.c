@@ -56,6 +56,7 @@ void world_init(struct world *w, struct sim *sim)
     w->sim = sim;
     w->reactor = sim_reactor_new(sim);
     w->graph = graph_new(w->reactor, all_drivers);
+    w->exports = exports_new(w->graph);
     jobs_init(&w->jobs, w->reactor);
     w->listener.fn = job_event;
     notifier_add(&w->jobs.on_event, &w->listener);
@@ -89,11 +90,14 @@ bool world_until(struct world *w, const bool *flag, const char *what)
 
 void world_fini(struct world *w)
 {
-    struct wait wait = { 0 };
+    struct wait exports = { 0 }, nodes = { 0 };
 
-    graph_close_all(w->graph, done, &wait);
-    if (world_until(w, &wait.finished, "closing the nodes"))
-        err_ignore(wait.err);
+    exports_close_all(w->exports, done, &exports);
+    if (world_until(w, &exports.finished, "closing the exports"))
+        note(w, exports.err, "closing the exports");
+    graph_close_all(w->graph, done, &nodes);
+    if (world_until(w, &nodes.finished, "closing the nodes"))
+        err_ignore(nodes.err);
     if (!sim_run(w->sim, EVENTS_MAX))
         world_fail(w, "the world does not come to rest");
     if (reactor_ops_pending(w->reactor))
@@ -102,6 +106,7 @@ void world_fini(struct world *w)
         return; /* What is left is evidence. */
     notifier_remove(&w->listener);
     jobs_fini(&w->jobs);
+    exports_free(w->exports);
     graph_free(w->graph);
     reactor_free(w->reactor);
     sim_free(w->sim);
@@ -163,6 +168,18 @@ struct edge *world_edge(struct world *w, struct node *node, uint32_t perm, uint3
     if (world_until(w, &wait.finished, "taking locks"))
         note(w, wait.err, "taking locks");
     return edge;
+}
+
+void world_serve(struct world *w, const char *node_name, const char *socket)
+{
+    struct nbd_server_options server = { .addr = { .kind = ADDR_UNIX, .path = socket } };
+    struct export_options options = { .id = "export", .node_name = node_name, .writable = true };
+    struct wait wait = { 0 };
+
+    note(w, exports_nbd_start(w->exports, &server), "starting the server");
+    note(w, export_add(w->exports, &options, done, &wait), "adding an export");
+    if (world_ok(w) && world_until(w, &wait.finished, "adding an export"))
+        note(w, wait.err, "adding an export");
 }
 
 struct io {

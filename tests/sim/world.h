@@ -9,6 +9,7 @@
 #include "emu/jobs/job.h"
 #include "emu/reactor/sim.h"
 #include "emu/storage/driver.h"
+#include "emu/storage/export/export.h"
 #include "emu/storage/node.h"
 
 enum { EVENTS_MAX = 2000000 };
@@ -18,6 +19,7 @@ struct world {
     struct reactor *reactor;
     struct graph *graph;
     struct jobs jobs;
+    struct exports *exports; /* owned */
     struct notifier listener;
     unsigned completed, cancelled, failed, ready;
     char failure[240]; /* "" while all is well. */
@@ -38,6 +40,8 @@ struct node *world_open(struct world *w, unsigned flags, const char *fmt, ...) P
 struct edge *world_edge(struct world *w, struct node *node, uint32_t perm, uint32_t shared);
 int world_io(struct world *w, struct edge *edge, enum req_kind kind, uint64_t offset, uint64_t len,
              void *buf);
+/* Offers a node to NBD clients at a unix socket of that name; the export is named as the node. */
+void world_serve(struct world *w, const char *node_name, const char *socket);
 /* Checks the format's metadata: corruptions are noted. */
 void world_check(struct world *w, struct node *node);
 

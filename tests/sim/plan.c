@@ -1,0 +1,42 @@
+#include "tests/sim/plan.h"
+
+static enum ending choose_ending(const struct plan *p, struct rng *rng)
+{
+    enum ending ending = (enum ending)rng_below(rng, ENDING_COUNT);
+
+    if (rng_chance(rng, 1, 2))
+        return END_WELL;
+    return ending == END_STREAM_RESET && !p->target_nbd ? END_CANCEL : ending;
+}
+
+static enum job_on_error choose_policy(const struct plan *p, struct rng *rng)
+{
+    /*
+     * A cut connection leaves writes behind that may still reach the target, so that nobody may write there again:
+     * the job has to fail.
+     */
+    if (p->ending == END_STREAM_RESET || rng_chance(rng, 1, 2))
+        return JOB_ON_ERROR_REPORT;
+    return (enum job_on_error)rng_below(rng, JOB_ON_ERROR_COUNT);
+}
+
+void plan_choose(struct plan *p, struct rng *rng)
+{
+    static const uint32_t clusters[] = { 512, 4096, 65536 };
+
+    p->size = (1 + rng_below(rng, 16)) * 65536 + (rng_chance(rng, 1, 4) ? 1536 : 0);
+    p->cluster = clusters[rng_below(rng, 3)];
+    p->target_cluster = clusters[rng_below(rng, 3)];
+    p->bitmap_granularity = clusters[rng_below(rng, 3)];
+    p->backing = rng_chance(rng, 1, 3);
+    p->target_raw = rng_chance(rng, 1, 3);
+    p->target_nbd = rng_chance(rng, 1, 3);
+    p->discards = rng_chance(rng, 1, 3);
+    p->manual_finalize = rng_chance(rng, 1, 4);
+    p->manual_dismiss = rng_chance(rng, 1, 4);
+    p->work = (enum work)rng_below(rng, WORK_COUNT);
+    p->ending = choose_ending(p, rng);
+    p->on_error = choose_policy(p, rng);
+    p->strike_at = 1 + rng_below(rng, 600);
+    p->crash_points = (unsigned)rng_below(rng, 3);
+}
