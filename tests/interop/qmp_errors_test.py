@@ -6,7 +6,7 @@ import json
 
 from harness import Daemon, check_each, equal, main
 
-NULL = "null-co,node-name=n,size=1048576"
+NULL = "null-co,node-name=n,size=67108864"
 NOT_YET = "Expecting capabilities negotiation with 'qmp_capabilities'"
 BOTH = ("emu-storage-daemon", "qemu-storage-daemon")
 
