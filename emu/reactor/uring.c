@@ -347,7 +347,7 @@ struct err *uring_new(struct reactor **out)
 {
     struct io_uring_params params;
     struct uring *u = NEW(struct uring);
-    struct real *real;
+    struct real *real = NULL;
     struct err *err;
     const char *missing;
     int error = set_up(&u->ring, &params);

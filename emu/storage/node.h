@@ -178,9 +178,9 @@ struct err *node_options_from_filename(const char *filename, const char *format,
                                        struct json **out) MUST_USE;
 
 /*
- * Makes a filter above an open node at once, without options: driver->open is not called. name NULL or "": automatic, and
- * the node is implicit. It has a child edge "file" to child, child's size, limits and flags, and one reference for the
- * caller. graph_insert_filter() puts it to use.
+ * Makes a filter above an open node at once, without options: driver->open is not called. name
+ * NULL or "": automatic, and the node is implicit. It has a child edge "file" to child, child's
+ * size, limits and flags, and one reference for the caller. graph_insert_filter() puts it to use.
  */
 struct err *node_new_filter(struct graph *graph, const struct driver *driver, const char *name,
                             struct node *child, struct node **out) MUST_USE;
@@ -218,15 +218,24 @@ void node_settle(struct node *node, graph_done_fn *done, void *arg);
 
 /* Starts a request (see req.h). */
 void edge_submit(struct edge *edge, struct req *req);
-/* As edge_submit on a node itself, for drivers passing a request on and for tests. Passes gates; no permission is needed. */
+/*
+ * As edge_submit on a node itself, for drivers passing a request on and for tests. Passes gates;
+ * no permission is needed.
+ */
 void node_submit(struct node *node, struct req *req);
 
 /* ---- Changing the graph (graph_txn.c). Requests in flight keep the nodes they use; nothing waits. ---- */
 
-/* Puts filter, already open with a child edge to node, above node: all other parents of node (but `except`) move to filter. */
+/*
+ * Puts filter, already open with a child edge to node, above node: all other parents of node (but
+ * `except`) move to filter.
+ */
 struct err *graph_insert_filter(struct node *filter, struct node *node,
                                 const struct edge *except) MUST_USE;
-/* Takes a filter out: its parents move to its filtered child. The filter keeps its own child until its last reference goes. */
+/*
+ * Takes a filter out: its parents move to its filtered child. The filter keeps its own child
+ * until its last reference goes.
+ */
 struct err *graph_remove_filter(struct node *filter) MUST_USE;
 /* Moves all parents of `from` (but edges whose parent is `to`, and frozen ones fail) to `to`. */
 struct err *graph_replace_node(struct node *from, struct node *to) MUST_USE;

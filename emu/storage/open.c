@@ -158,7 +158,7 @@ static void open_backing(struct opening *o)
         return;
     }
     if (value && json_type_of(value) == JSON_STRING) {
-        struct node *backing;
+        struct node *backing = NULL;
 
         err = *json_get_str(value) ? graph_lookup(o->graph, json_get_str(value), &backing) : NULL;
         if (!err && *json_get_str(value))

@@ -79,7 +79,8 @@ struct err *convert_copy(struct image *source, struct image *target, uint64_t ta
         .chunk_bytes = options->compress ? node_cluster_size(target->node) : CHUNK,
         .max_bytes = BUFFERS_MAX,
         .max_inflight = options->parallel,
-        .use_status = true,
+        /* Compressed writes are whole clusters, so extents of the source must not cut them. */
+        .use_status = !options->compress,
         .detect_zeroes = options->sparse_bytes > 0,
         .zero_granularity = options->compress ? 0 : options->sparse_bytes,
         .target_is_zero = target_is_zero && options->sparse_bytes > 0,

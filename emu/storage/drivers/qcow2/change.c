@@ -154,7 +154,7 @@ int qcow2_change_start(struct qcow2_op *op)
 {
     struct qcow2 *q = op->q;
     struct change c = { .q = q, .discard = op->kind == REQ_DISCARD };
-    struct qcow2_l2_at at;
+    struct qcow2_l2_at at = { 0 };
     uint64_t stop = op->end;
     int ret;
 
