@@ -318,7 +318,8 @@ static struct err *create_checked(struct tool *tool, const struct create_spec *s
     TRY(parse_values(driver, spec->options, &values));
     TRY(set_backing_values(driver, spec, values));
     if (same_as_backing(spec, values))
-        return err_new("Error: Trying to create an image with the same filename as the backing file");
+        return err_new(
+            "Error: Trying to create an image with the same filename as the backing file");
     TRY(find_size(tool, spec, values));
     if (!spec->quiet)
         print_formatting(spec, driver, values);

@@ -206,9 +206,9 @@ static int parse_parallel(struct tool *tool, const char *text, unsigned *out)
     uint64_t value;
 
     if (!parse_u64(text, &value) || value < 1 || value > PARALLEL_MAX)
-        return usage_error(
-            tool, "Invalid number of coroutines specified. Must be between 1 and %d.",
-            PARALLEL_MAX);
+        return usage_error(tool,
+                           "Invalid number of coroutines specified. Must be between 1 and %d.",
+                           PARALLEL_MAX);
     *out = (unsigned)value;
     return 0;
 }

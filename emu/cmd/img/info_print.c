@@ -72,9 +72,8 @@ static void set_backing(struct json *info, const struct node *node, const struct
 
     if (!facts->backing_filename || !*facts->backing_filename)
         return;
-    full = facts->full_backing_filename
-               ? xstrdup(facts->full_backing_filename)
-               : filename_resolve(node->filename, facts->backing_filename);
+    full = facts->full_backing_filename ? xstrdup(facts->full_backing_filename)
+                                        : filename_resolve(node->filename, facts->backing_filename);
     json_object_set_str(info, "backing-filename", facts->backing_filename);
     json_object_set_str(info, "full-backing-filename", full);
     xfree(full);
