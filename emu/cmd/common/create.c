@@ -283,9 +283,10 @@ static struct err *create_format(struct tool *tool, const struct create_spec *sp
                                  const struct driver *driver, const struct json *values)
 {
     CLEANUP(json_free) struct json *options = create_options(driver, values);
-    struct json *file = json_object();
+    struct json *file;
 
     TRY(create_file(tool, spec->filename, 0, NULL));
+    file = json_object();
     json_object_set_str(file, "driver", "file");
     json_object_set_str(file, "filename", spec->filename);
     json_object_set(options, "file", file);

@@ -174,7 +174,8 @@ static void cow_enter(struct cow *cow, enum cow_phase phase)
     switch (phase) {
     case COW_HEAD: read_fill(cow, plan->fill_start, cow->fill, cow->head, cow->head_zero); break;
     case COW_TAIL:
-        read_fill(cow, plan->offset + plan->len, cow->fill + cow->head, cow->tail, cow->tail_zero);
+        read_fill(cow, plan->offset + plan->len, (cow->tail ? cow->fill + cow->head : NULL),
+                  cow->tail, cow->tail_zero);
         break;
     case COW_WRITE: submit_write(cow); break;
     case COW_LINK: cow_end(cow, cow_link(cow)); break;
