@@ -139,18 +139,26 @@ static struct err *write_pidfile(const char *path)
     return ok ? NULL : err_new_errno(errno, "cannot create PID file '%s'", path);
 }
 
+/* Monitors come last, so that no client is answered before all that it may ask for is there. */
 static struct err *second_pass(struct daemon *d, int argc, char **argv)
 {
-    int c, index;
+    const char **monitors = xcalloc((size_t)argc, sizeof(*monitors));
+    struct err *err = NULL;
+    int c, index, count = 0;
 
-    while ((c = getopt_long(argc, argv, "-hV", long_options, &index)) != -1) {
-        if (c == OPT_MAKE)
-            TRY(daemon_option(d, long_options[index].name, optarg));
-        else if (c == OPT_PIDFILE)
+    while (!err && (c = getopt_long(argc, argv, "-hV", long_options, &index)) != -1) {
+        if (c == OPT_PIDFILE)
             d->pidfile = optarg;
+        else if (c == OPT_MAKE && strcmp(long_options[index].name, "monitor") == 0)
+            monitors[count++] = optarg;
+        else if (c == OPT_MAKE)
+            err = daemon_option(d, long_options[index].name, optarg);
     }
-    if (!d->pidfile)
-        return NULL;
+    for (int i = 0; i < count && !err; i++)
+        err = daemon_option(d, "monitor", monitors[i]);
+    xfree(monitors);
+    if (err || !d->pidfile)
+        return err;
     TRY(write_pidfile(d->pidfile));
     /* A daemon leaves the folder that the name may be relative to. */
     d->pidfile = realpath(d->pidfile, d->pidfile_path);
