@@ -31,6 +31,7 @@ struct sim_options {
     bool in_order;               /* Completions in start order (for tests of logic only). */
     bool split_streams;                     /* Deliver stream bytes in random pieces. */
     uint32_t short_io_per_mille;            /* Chance of a short file read or write. */
+    uint32_t direct_block; /* Alignment that direct access needs; 0: 512. */
 };
 
 struct sim *sim_new(const struct sim_options *options);

@@ -42,7 +42,13 @@ static int64_t do_open(struct sim *sim, struct sim_slot *slot)
     return 0;
 }
 
-static void fill_stat(const struct sim_disk *disk, unsigned flags, struct file_stat *out)
+static uint32_t direct_block(const struct sim *sim)
+{
+    return sim->options.direct_block ? sim->options.direct_block : SIM_SECTOR;
+}
+
+static void fill_stat(const struct sim *sim, const struct sim_disk *disk, unsigned flags,
+                      struct file_stat *out)
 {
     memset(out, 0, sizeof(*out));
     out->size = disk->size;
@@ -50,8 +56,8 @@ static void fill_stat(const struct sim_disk *disk, unsigned flags, struct file_s
     out->dev = 1;
     out->ino = disk->ino;
     out->mode = S_IFREG | 0644;
-    out->logical_block = flags & FILE_DIRECT ? 512 : 1;
-    out->memory_align = out->logical_block;
+    out->logical_block = flags & FILE_DIRECT ? direct_block(sim) : 1;
+    out->memory_align = flags & FILE_DIRECT ? SIM_SECTOR : 1;
     out->is_regular = true;
 }
 
@@ -62,7 +68,7 @@ static int64_t do_path(struct sim *sim, struct sim_slot *slot)
     if (!disk)
         return -ENOENT;
     if (slot->op->kind == OP_PATH_STAT) {
-        fill_stat(disk, 0, slot->op->out);
+        fill_stat(sim, disk, 0, slot->op->out);
         return 0;
     }
     map_remove(&sim->disks, slot->path);
@@ -79,7 +85,7 @@ static int64_t do_path(struct sim *sim, struct sim_slot *slot)
 /* How much of a transfer happens: sometimes less than asked for, in whole units. */
 static uint64_t transfer_len(struct sim *sim, const struct sim_file *file, uint64_t len)
 {
-    uint64_t unit = file->file.flags & FILE_DIRECT ? SIM_SECTOR : SHORT_IO_UNIT;
+    uint64_t unit = file->file.flags & FILE_DIRECT ? direct_block(sim) : SHORT_IO_UNIT;
 
     if (len > unit && sim->options.short_io_per_mille &&
         rng_chance(&sim->rng, sim->options.short_io_per_mille, 1000))
@@ -87,11 +93,14 @@ static uint64_t transfer_len(struct sim *sim, const struct sim_file *file, uint6
     return len;
 }
 
-static bool misaligned(const struct sim_file *file, const struct op *op, uint64_t len)
+static bool misaligned(const struct sim *sim, const struct sim_file *file, const struct op *op,
+                       uint64_t len)
 {
+    uint32_t block = direct_block(sim);
+
     return (file->file.flags & FILE_DIRECT) &&
-           (op->offset % 512 || len % 512 ||
-            !iov_is_aligned(iov_view(op->iov, op->niov), len, 512));
+           (op->offset % block || len % block ||
+            !iov_is_aligned(iov_view(op->iov, op->niov), len, SIM_SECTOR));
 }
 
 static int64_t do_read(struct sim *sim, struct sim_slot *slot)
@@ -102,7 +111,7 @@ static int64_t do_read(struct sim *sim, struct sim_slot *slot)
 
     if (!(file->file.flags & FILE_READ))
         return -EBADF;
-    if (misaligned(file, op, len))
+    if (misaligned(sim, file, op, len))
         return -EINVAL;
     if (op->offset >= file->disk->size)
         return 0;
@@ -119,7 +128,7 @@ static int64_t do_write(struct sim *sim, struct sim_slot *slot)
 
     if (!(file->file.flags & FILE_WRITE))
         return -EBADF;
-    if (misaligned(file, op, len))
+    if (misaligned(sim, file, op, len))
         return -EINVAL;
     if (len > 0 && op->offset >= file->disk->max_size)
         return -ENOSPC;
@@ -232,7 +241,9 @@ static int64_t apply(struct sim *sim, struct sim_slot *slot)
     case OP_FILE_SYNC: return do_sync(slot);
     case OP_FILE_ALLOCATE: return do_allocate(slot);
     case OP_FILE_TRUNCATE: return do_truncate(slot);
-    case OP_FILE_STAT: fill_stat(file_of(op)->disk, file_of(op)->file.flags, op->out); return 0;
+    case OP_FILE_STAT:
+        fill_stat(sim, file_of(op)->disk, file_of(op)->file.flags, op->out);
+        return 0;
     case OP_FILE_EXTENT: return do_extent(slot);
     case OP_FILE_COPY: return do_copy(sim, slot);
     case OP_FILE_LOCK:

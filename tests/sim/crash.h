@@ -12,9 +12,9 @@ struct crash_disk {
 };
 
 /*
- * Looks at what a crash now would leave of an image: it opens, its metadata is not corrupt, and every sector holds
- * something the oracle allows. Sometimes a guest goes on there, until the next crash. The running world goes on
- * undisturbed; failures are noted in it.
+ * Looks at what a crash now would leave of an image: it opens, its metadata is not corrupt, and
+ * every sector holds something the oracle allows. Sometimes a guest goes on there, until the next
+ * crash. The running world goes on undisturbed; failures are noted in it.
  */
 void crash_check(struct world *w, const struct crash_disk *disk, const struct oracle *oracle,
                  uint64_t seed);

@@ -2,8 +2,8 @@
 #define EMU_TESTS_SIM_GUEST_H
 
 /*
- * A guest of the simulator: random requests on one edge, some at a time, never two writes to one sector at once, every
- * read held against the oracle.
+ * A guest of the simulator: random requests on one edge, some at a time, never two writes to one
+ * sector at once, every read held against the oracle.
  */
 
 #include "emu/base/rng.h"

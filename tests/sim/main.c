@@ -86,10 +86,11 @@ static unsigned run_regressions(const char *path, struct scenario_counts *counts
 static int run_many(uint64_t first, uint64_t last)
 {
     struct scenario_counts counts = { 0 };
-    unsigned failed = run_regressions("tests/sim/regressions.txt", &counts);
+    unsigned failed;
     uint64_t hash;
 
     log_set_sink(quiet, NULL);
+    failed = run_regressions("tests/sim/regressions.txt", &counts);
     for (uint64_t seed = first; seed <= last && failed < FAILURES_MAX; seed++) {
         if (!run_seed(seed, &counts, &hash))
             failed++;

@@ -27,7 +27,7 @@ void oracle_fini(struct oracle *oracle)
     xfree(oracle->sectors);
 }
 
-/* Every 16 bytes of a sector name the write and the place, so that torn and misplaced data is seen. */
+/* Every 16 bytes name the write and the place, so that torn and misplaced data is seen. */
 void oracle_fill(uint32_t number, uint64_t offset, uint8_t *buf, uint64_t len)
 {
     for (uint64_t i = 0; i < len; i += 16) {
@@ -86,8 +86,7 @@ void oracle_write_end(struct oracle *oracle, uint32_t number, uint64_t offset, u
             if (vec_at(&sector->values, k).number == number)
                 own = k;
         }
-        /* Writes that began before this one, but have not ended, may still come after it: the guest of the
-         * simulator never has two writes to one sector in flight, so all before it are gone. */
+        /* The guest never has two writes to one sector in flight, so all before it are gone. */
         for (size_t k = 0; k < own; k++) {
             if (vec_at(&sector->values, k).dead_since == UINT64_MAX)
                 vec_at(&sector->values, k).dead_since = oracle->time;
@@ -127,7 +126,7 @@ void oracle_init_crashed(struct oracle *after, const struct oracle *before)
     }
 }
 
-/* Whether 16 bytes are those of a value the sector may hold: a request that runs may be seen in part. */
+/* Whether 16 bytes are of a value the sector may hold: a running request may be seen in part. */
 static bool allowed(const struct oracle_sector *sector, const uint8_t *piece, uint64_t offset,
                     uint64_t since)
 {

@@ -9,7 +9,8 @@
  * zeroes). The oracle keeps, per sector, the values that a read may return now, and those that
  * may be found after a crash:
  *
- *  - after a write completed, that value; while it runs or after it failed, its value and the ones before;
+ *  - after a write completed, that value; while it runs or after it failed, its value and the
+ *    ones before;
  *  - after a crash, any value that was allowed since the last completed flush began.
  */
 
@@ -60,8 +61,8 @@ uint64_t oracle_flush_begin(struct oracle *oracle);
 void oracle_flush_end(struct oracle *oracle, uint64_t began);
 
 /*
- * Checks content read while a request that began at `since` ran (values that died later are fine). Returns the
- * offset of the first wrong byte's sector, or UINT64_MAX.
+ * Checks content read while a request that began at `since` ran (values that died later are
+ * fine). Returns the offset of the first wrong byte's sector, or UINT64_MAX.
  */
 uint64_t oracle_check_read(const struct oracle *oracle, uint64_t since, uint64_t offset,
                            const uint8_t *buf, uint64_t len);

@@ -1,5 +1,7 @@
 #include "tests/sim/plan.h"
 
+#include "tests/sim/oracle.h"
+
 static enum ending choose_ending(const struct plan *p, struct rng *rng)
 {
     enum ending ending = (enum ending)rng_below(rng, ENDING_COUNT);
@@ -12,8 +14,8 @@ static enum ending choose_ending(const struct plan *p, struct rng *rng)
 static enum job_on_error choose_policy(const struct plan *p, struct rng *rng)
 {
     /*
-     * A cut connection leaves writes behind that may still reach the target, so that nobody may write there again:
-     * the job has to fail.
+     * A cut connection leaves writes behind that may still reach the target, so that nobody may
+     * write there again: the job has to fail.
      */
     if (p->ending == END_STREAM_RESET || rng_chance(rng, 1, 2))
         return JOB_ON_ERROR_REPORT;
@@ -24,7 +26,11 @@ void plan_choose(struct plan *p, struct rng *rng)
 {
     static const uint32_t clusters[] = { 512, 4096, 65536 };
 
-    p->size = (1 + rng_below(rng, 16)) * 65536 + (rng_chance(rng, 1, 4) ? 1536 : 0);
+    p->direct_block = rng_chance(rng, 1, 3) ? clusters[rng_below(rng, 2)] : 0;
+    p->size = (1 + rng_below(rng, 16)) * 65536;
+    /* Whoever may not resize a file can only write whole blocks. */
+    if (p->direct_block <= ORACLE_SECTOR && rng_chance(rng, 1, 4))
+        p->size += 3 * ORACLE_SECTOR;
     p->cluster = clusters[rng_below(rng, 3)];
     p->target_cluster = clusters[rng_below(rng, 3)];
     p->bitmap_granularity = clusters[rng_below(rng, 3)];

@@ -26,6 +26,7 @@ enum work { WORK_MIRROR, WORK_MIRROR_BLOCKING, WORK_BACKUP, WORK_BACKUP_BITMAP, 
 struct plan {
     uint64_t size; /* Bytes, of the guest's disk. */
     uint32_t cluster, target_cluster, bitmap_granularity;
+    uint32_t direct_block; /* Files are open for direct access of such blocks; 0: they are not. */
     bool backing, target_raw, target_nbd;
     bool discards; /* The guest sends them, and they reach the file. */
     bool manual_finalize, manual_dismiss;

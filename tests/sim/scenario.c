@@ -54,8 +54,10 @@ static struct node *open_image(struct scene *s, const char *driver, const char *
 
     return world_open(&s->w, NODE_OPEN_MONITOR,
                       "{'driver': '%s', 'node-name': '%s', 'discard': '%s', 'file': "
-                      "{'driver': 'file', 'filename': '%s', 'discard': '%s'}}",
-                      driver, name, discard, name, discard);
+                      "{'driver': 'file', 'filename': '%s', 'discard': '%s', 'cache': {'direct': "
+                      "%s}}}",
+                      driver, name, discard, name, discard,
+                      s->plan.direct_block ? "true" : "false");
 }
 
 static void open_all(struct scene *s)
@@ -366,6 +368,7 @@ bool scenario_run(uint64_t seed, struct scenario_counts *counts, uint64_t *hash,
     rng_init(&s.rng, seed);
     options.short_io_per_mille = rng_chance(&s.rng, 1, 2) ? 20 : 0;
     plan_choose(&s.plan, &s.rng);
+    options.direct_block = s.plan.direct_block;
     world_init(&s.w, sim_new(&options));
     oracle_init(&s.oracle, s.plan.size);
     create_all(&s);

@@ -1,7 +1,7 @@
 #ifndef EMU_TESTS_SIM_SCENE_H
 #define EMU_TESTS_SIM_SCENE_H
 
-/* What is on stage while a scenario is played: its world, disks, guest and job. Shared by its parts. */
+/* What is on stage while a scenario is played: its world, disks, guest and job. */
 
 #include "emu/jobs/block/block_job.h"
 #include "tests/sim/guest.h"

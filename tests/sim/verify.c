@@ -62,7 +62,8 @@ static void check_equal(struct scene *s, struct node *node, const uint8_t *expec
 /* How many requests of the guest the planned fault may have cost. */
 static uint64_t errors_allowed(const struct scene *s)
 {
-    /* Copy-before-write fails the guest's write rather than the backup; a mirror may meet the fault after the pivot. */
+    /* Copy-before-write fails the guest's write rather than the backup; a mirror's guest may
+     * meet the fault after the pivot. */
     const bool target_matters = !plan_is_mirror(&s->plan) || s->pivoting;
 
     switch (s->plan.ending) {

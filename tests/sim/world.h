@@ -2,8 +2,8 @@
 #define EMU_TESTS_SIM_WORLD_H
 
 /*
- * One simulated program: a graph and a job list on a simulated reactor, and calls that run the world until something
- * has happened. A failed expectation is noted once and ends the scenario.
+ * One simulated program: a graph and a job list on a simulated reactor, and calls that run the
+ * world until something has happened. A failed expectation is noted once and ends the scenario.
  */
 
 #include "emu/jobs/job.h"
