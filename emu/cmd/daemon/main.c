@@ -1,18 +1,25 @@
 /* emu-storage-daemon: the command line and the life of the process. */
 
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "emu/base/alloc.h"
 #include "emu/base/log.h"
+#include "emu/cmd/common/background.h"
+#include "emu/cmd/common/front_end.h"
 #include "emu/cmd/common/version.h"
-#include "emu/cmd/daemon/daemon.h"
+#include "emu/qmp/handlers/bitmap.h"
+#include "emu/qmp/handlers/block_jobs.h"
+#include "emu/qmp/handlers/chardev.h"
+#include "emu/qmp/handlers/control.h"
+#include "emu/qmp/handlers/jobs.h"
+#include "emu/qmp/handlers/nbd.h"
+#include "emu/qmp/handlers/node_add.h"
+#include "emu/qmp/handlers/node_query.h"
+#include "emu/qmp/handlers/transaction.h"
+#include "emu/qmp/handlers/yank.h"
 
 static const char help[] =
     "Usage: %s [options]\n"
@@ -83,122 +90,62 @@ static void first_pass(int argc, char **argv, bool *daemonize)
     optind = 0;
 }
 
-/*
- * Forks; the parent waits for the child's word and exits with its status. Returns, in the child,
- * where to write the word.
- */
-static int go_to_background(const char *program)
+static struct err *make(struct front_end *fe, const char *name, const char *value)
 {
-    int fds[2];
-    char status = 1;
-    pid_t pid;
-
-    if (pipe2(fds, O_CLOEXEC) < 0 || (pid = fork()) < 0) {
-        fprintf(stderr, "%s: cannot daemonize: %s\n", program, strerror(errno));
-        exit(1);
-    }
-    if (pid > 0) {
-        close(fds[1]);
-        while (read(fds[0], &status, 1) < 0 && errno == EINTR)
-            ;
-        _exit(status);
-    }
-    close(fds[0]);
-    setsid();
-    return fds[1];
-}
-
-/* Startup is complete: the parent may exit. The terminal is given up. */
-static void report_ready(struct daemon *d)
-{
-    int null;
-    char status = 0;
-
-    if (d->ready_fd < 0)
-        return;
-    null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    for (int fd = 0; null >= 0 && fd < 3; fd++)
-        dup2(null, fd);
-    if (null > 2)
-        close(null);
-    if (chdir("/") < 0)
-        log_warn("cannot change to '/': %s", strerror(errno));
-    if (write(d->ready_fd, &status, 1) < 0)
-        log_warn("cannot tell the parent: %s", strerror(errno));
-    close(d->ready_fd);
-    d->ready_fd = -1;
-}
-
-static struct err *write_pidfile(const char *path)
-{
-    FILE *file = fopen(path, "w");
-    bool ok = file && fprintf(file, "%ld\n", (long)getpid()) > 0;
-
-    if (file && fclose(file) != 0)
-        ok = false;
-    return ok ? NULL : err_new_errno(errno, "cannot create PID file '%s'", path);
+    return err_prefix(front_end_option(fe, name, value), "--%s %s: ", name, value);
 }
 
 /* Monitors come last, so that no client is answered before all that it may ask for is there. */
-static struct err *second_pass(struct daemon *d, int argc, char **argv)
+static struct err *second_pass(struct front_end *fe, struct background *bg, int argc, char **argv)
 {
     const char **monitors = xcalloc((size_t)argc, sizeof(*monitors));
+    const char *pidfile = NULL;
     struct err *err = NULL;
     int c, index, count = 0;
 
     while (!err && (c = getopt_long(argc, argv, "-hV", long_options, &index)) != -1) {
         if (c == OPT_PIDFILE)
-            d->pidfile = optarg;
+            pidfile = optarg;
         else if (c == OPT_MAKE && strcmp(long_options[index].name, "monitor") == 0)
             monitors[count++] = optarg;
         else if (c == OPT_MAKE)
-            err = daemon_option(d, long_options[index].name, optarg);
+            err = make(fe, long_options[index].name, optarg);
     }
     for (int i = 0; i < count && !err; i++)
-        err = daemon_option(d, "monitor", monitors[i]);
+        err = make(fe, "monitor", monitors[i]);
     xfree(monitors);
-    if (err || !d->pidfile)
+    if (err || !pidfile)
         return err;
-    TRY(write_pidfile(d->pidfile));
-    /* A daemon leaves the folder that the name may be relative to. */
-    d->pidfile = realpath(d->pidfile, d->pidfile_path);
-    return NULL;
+    return background_write_pidfile(bg, pidfile);
 }
 
-static void on_signal(void *arg, int signo)
-{
-    struct daemon *d = arg;
-
-    (void)signo;
-    daemon_quit(&d->world, NULL, NULL);
-}
+static const struct qmp_command_set *const command_sets[] = {
+    &control_commands,     &chardev_commands, &yank_commands, &node_add_commands,
+    &node_query_commands,  &bitmap_commands,  &job_commands,  &block_job_commands,
+    &transaction_commands, &export_commands,  &nbd_commands,  NULL,
+};
 
 int main(int argc, char **argv)
 {
-    static const int signals[] = { SIGTERM, SIGINT, SIGHUP, 0 };
-    struct daemon d;
+    struct background bg = { .ready_fd = -1 };
+    struct front_end fe;
     struct err *err;
     bool daemonize;
-    int ready_fd = -1;
 
-    signal(SIGPIPE, SIG_IGN);
     first_pass(argc, argv, &daemonize);
     if (daemonize)
-        ready_fd = go_to_background(base_name(argv[0]));
-    daemon_init(&d, argv[0]);
-    d.ready_fd = ready_fd;
-    err = reactor_on_signals(d.reactor, signals, on_signal, &d);
+        background_fork(&bg, base_name(argv[0]));
+    front_end_init(&fe, &(struct front_end_config){ .argv0 = argv[0], .sets = command_sets });
+    err = front_end_on_signals(&fe);
     if (!err)
-        err = second_pass(&d, argc, argv);
+        err = second_pass(&fe, &bg, argc, argv);
     if (err) {
         log_err(NULL, err);
         exit(1);
     }
-    report_ready(&d);
-    while (!d.ended)
-        reactor_run(d.reactor);
-    if (d.pidfile)
-        unlink(d.pidfile);
-    daemon_fini(&d);
+    background_ready(&bg);
+    front_end_run(&fe);
+    background_end(&bg);
+    front_end_fini(&fe);
     return 0;
 }
