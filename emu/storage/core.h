@@ -14,6 +14,7 @@
 
 #include "emu/base/arith.h"
 #include "emu/base/check.h"
+#include "emu/base/notify.h"
 #include "emu/base/pool.h"
 #include "emu/base/vec.h"
 #include "emu/storage/driver.h"
@@ -60,6 +61,9 @@ struct graph {
     struct list nodes; /* Open nodes with names, in order of creation. */
     struct map names;
     struct yank *yank;        /* Borrowed. */
+    struct objects *objects;  /* Borrowed. */
+    struct list backends;     /* struct backend, in order of creation. */
+    struct notifier_list on_event;
     struct list drains;       /* Drains that wait. */
     struct list settlers;     /* Waiting for permissions. */
     struct list idle_waiters; /* Waiting for no node to open or close. */

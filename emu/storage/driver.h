@@ -8,6 +8,7 @@
  */
 
 #include "emu/storage/node.h"
+#include "emu/storage/snapshot.h"
 
 struct driver_child {
     const char *name; /* Option name and edge name. */
@@ -34,6 +35,17 @@ struct check_result {
     char *report; /* Lines for people, one finding each; owned. */
 };
 enum check_fix { CHECK_FIX_LEAKS = 1, CHECK_FIX_ERRORS = 2 };
+
+/* What an image would take (emu-img measure). */
+struct measure_result {
+    uint64_t required;        /* Bytes of the image file with the content of the source. */
+    uint64_t fully_allocated; /* Bytes once every part has been written. */
+    uint64_t bitmaps; /* Bytes for the persistent bitmaps of the source, with have_bitmaps. */
+    bool have_bitmaps;
+};
+
+enum amend_flags { AMEND_FORCE = 1 };
+typedef void amend_progress_fn(void *arg, uint64_t done, uint64_t total);
 
 typedef void driver_done_fn(void *arg, struct err *err /* takes */);
 
@@ -98,6 +110,21 @@ struct driver {
      * options. A table for help and checking: ends with name NULL.
      */
     const struct create_option *create_options;
+    /*
+     * Changes options of an existing image. Options are as the tool takes them, with nested objects for dotted names
+     * ("encrypt": {"state": ...}), which is also the form of x-blockdev-amend. progress may be NULL. What was
+     * changed before an error stays changed; the image is consistent at every moment.
+     */
+    void (*amend)(struct node *node, const struct json *options, unsigned flags,
+                  amend_progress_fn *progress, driver_done_fn *done, void *arg);
+    const struct create_option *amend_options; /* As create_options. */
+    /*
+     * How large a new image with these options (the tool's) would be, for the content of source (an edge that may be
+     * read) or, when source is NULL, for an empty disk of that many bytes.
+     */
+    void (*measure)(struct graph *graph, const struct json *options, struct edge *source,
+                    uint64_t size, struct measure_result *result, driver_done_fn *done, void *arg);
+    const struct snapshot_ops *snapshots; /* NULL: the format keeps none. */
 };
 
 struct create_option {

@@ -2,6 +2,7 @@
 #include "emu/base/alloc.h"
 #include "emu/base/str.h"
 #include "emu/storage/core.h"
+#include "emu/storage/event.h"
 
 struct idle_waiter {
     struct list link;
@@ -29,6 +30,8 @@ struct graph *graph_new(struct reactor *reactor, const struct driver *const *dri
     list_init(&graph->drains);
     list_init(&graph->settlers);
     list_init(&graph->idle_waiters);
+    list_init(&graph->backends);
+    notifier_list_init(&graph->on_event);
     map_init(&graph->names);
     graph->drain_task.fn = drain_task;
     graph->settle_task.fn = settle_task;
@@ -41,11 +44,12 @@ void graph_free(struct graph *graph)
         return;
     check(list_empty(&graph->nodes) && !graph->opening && !graph->closing);
     check(list_empty(&graph->drains) && list_empty(&graph->settlers) &&
-          list_empty(&graph->idle_waiters));
+          list_empty(&graph->idle_waiters) && list_empty(&graph->backends));
     reactor_undefer(&graph->drain_task);
     reactor_undefer(&graph->settle_task);
     reactor_undefer(&graph->idle_task);
     err_free(graph->close_err);
+    notifier_list_fini(&graph->on_event);
     map_fini(&graph->names);
     xfree(graph->zeroes);
     xfree(graph);
@@ -54,6 +58,13 @@ void graph_free(struct graph *graph)
 struct reactor *graph_reactor(struct graph *graph) { return graph->reactor; }
 void graph_set_yank(struct graph *graph, struct yank *yank) { graph->yank = yank; }
 struct yank *graph_yank(struct graph *graph) { return graph->yank; }
+void graph_set_objects(struct graph *graph, struct objects *objects) { graph->objects = objects; }
+struct objects *graph_objects(struct graph *graph) { return graph->objects; }
+struct notifier_list *graph_events(struct graph *graph) { return &graph->on_event; }
+void graph_raise(struct graph *graph, struct storage_event *event)
+{
+    notify_all(&graph->on_event, event);
+}
 struct list *graph_nodes(struct graph *graph) { return &graph->nodes; }
 
 struct node *graph_find(struct graph *graph, const char *node_name)

@@ -146,6 +146,10 @@ void graph_settle(struct graph *graph, void (*done)(void *arg, struct err *err /
 struct yank;
 void graph_set_yank(struct graph *graph, struct yank *yank);
 struct yank *graph_yank(struct graph *graph);
+/* The user's objects (secrets, credentials, throttle groups) for drivers; NULL until set. Borrowed. */
+struct objects;
+void graph_set_objects(struct graph *graph, struct objects *objects);
+struct objects *graph_objects(struct graph *graph);
 /* Drops the monitor's references and calls done when every node has closed (errors are logged). */
 typedef void graph_done_fn(void *arg, struct err *err /* takes */);
 void graph_close_all(struct graph *graph, graph_done_fn *done, void *arg);
