@@ -49,14 +49,14 @@ static void an_object_is_made_found_and_deleted(void)
     struct json *value = NULL;
 
     REQUIRE_OK(add(objects, "{'qom-type': 'lamp', 'id': 'l', 'lit': true}"));
-    EXPECT_TRUE(container_of(objects_find(objects, "l"), struct lamp, base)->lit);
+    EXPECT(container_of(objects_find(objects, "l"), struct lamp, base)->lit);
     REQUIRE_OK(object_get(objects_find(objects, "l"), "lit", &value));
-    EXPECT_TRUE(json_get_bool(value));
+    EXPECT(json_get_bool(value));
     json_free(value);
     EXPECT_ERR(object_get(objects_find(objects, "l"), "hue", &value),
                "Property 'lamp.hue' not found");
     EXPECT_OK(objects_del(objects, "l"));
-    EXPECT_TRUE(objects_find(objects, "l") == NULL);
+    EXPECT(objects_find(objects, "l") == NULL);
     EXPECT_EQ(alive, 0);
     objects_free(objects);
 }
@@ -87,9 +87,9 @@ static void an_object_in_use_stays(void)
     struct object *lamp;
 
     REQUIRE_OK(add(objects, "{'qom-type': 'lamp', 'id': 'l'}"));
-    EXPECT_TRUE(objects_ref(objects, "l", "sun") == NULL);
+    EXPECT(objects_ref(objects, "l", "sun") == NULL);
     lamp = objects_ref(objects, "l", "lamp");
-    EXPECT_TRUE(lamp != NULL);
+    EXPECT(lamp != NULL);
     EXPECT_ERR(objects_del(objects, "l"), "object 'l' is in use, can not be deleted");
     objects_free(objects);
     EXPECT_EQ(alive, 1);
@@ -98,4 +98,4 @@ static void an_object_in_use_stays(void)
 }
 
 TEST_LIST(TEST(an_object_is_made_found_and_deleted),
-          TEST(wrong_options_are_refused_and_leave_nothing), TEST(an_object_in_use_stays))
+          TEST(wrong_options_are_refused_and_leave_nothing), TEST(an_object_in_use_stays));
