@@ -104,7 +104,7 @@ struct err *bitmap_check(const struct bitmap *bitmap, enum bitmap_use use)
     if (bitmap->busy)
         return err_new("Bitmap '%s' is currently in use by another operation and cannot be used",
                        name);
-    if (use == BITMAP_USE_CHANGE && bitmap->read_only)
+    if (use != BITMAP_USE_READ && bitmap->read_only)
         return err_new("Bitmap '%s' is readonly and cannot be modified", name);
     if (use != BITMAP_USE_REMOVE && bitmap->inconsistent) {
         err = err_new("Bitmap '%s' is inconsistent and cannot be used", name);
@@ -223,17 +223,10 @@ void bitmap_reclaim(struct bitmap *bitmap)
 
 struct err *bitmap_check_persistent(struct node *node, const char *name, uint32_t granularity)
 {
-    struct node *at = node_skip_filters(node);
-    struct err *err;
-
-    if (at->read_only)
-        err = err_new("Can't store persistent bitmaps to read-only image");
-    else if (!at->driver->can_store_bitmap)
-        err = err_new("Operation not supported");
-    else
-        err = at->driver->can_store_bitmap(
-            at, name, granularity ? granularity : bitmap_default_granularity(node));
-    return err_prefix(err, "Can't store persistent bitmaps to %s: ", node->name);
+    if (!node->driver->bitmaps)
+        return err_new("Can't store persistent bitmaps to %s", node->name);
+    return node->driver->bitmaps->can_store(
+        node, name, granularity ? granularity : bitmap_default_granularity(node));
 }
 
 struct err *bitmap_merge(struct bitmap *target, struct bitmap *const *sources, size_t n)
@@ -245,12 +238,92 @@ struct err *bitmap_merge(struct bitmap *target, struct bitmap *const *sources, s
         TRY(bitmap_check(sources[i], BITMAP_USE_READ));
         if (hbitmap_size(sources[i]->map) != size)
             return err_new(
-                "Bitmaps are of different sizes (destination size is %llu and source size is %llu) and can't "
-                "be merged",
+                "Bitmaps are of different sizes (destination size is %llu, source size is %llu) and can't be "
+                "merged",
                 (unsigned long long)size, (unsigned long long)hbitmap_size(sources[i]->map));
     }
     for (size_t i = 0; i < n; i++)
         if (sources[i] != target)
             hbitmap_merge(target->map, sources[i]->map);
     return NULL;
+}
+
+/* ---- What the image keeps ---- */
+
+struct image_change {
+    struct node *node;     /* Holds a reference, and counts as a request for drains. */
+    struct bitmap *bitmap; /* To be removed. */
+    bool read_only;        /* What the bitmaps become. */
+    graph_done_fn *done;
+    void *arg;
+};
+
+static void image_changed(void *arg, struct err *err)
+{
+    struct image_change *change = arg;
+    struct node *node = change->node;
+    graph_done_fn *done = change->done;
+    void *done_arg = change->arg;
+
+    if (change->bitmap) {
+        change->bitmap->busy = false;
+        if (!err)
+            bitmap_free(change->bitmap);
+    } else if (!err) {
+        list_for_each(bitmap, &node->bitmaps, struct bitmap, link) {
+            if (bitmap->persistent)
+                bitmap->read_only = change->read_only;
+        }
+    }
+    xfree(change);
+    done(done_arg, err);
+    if (--node->in_flight == 0)
+        node_quiet(node);
+    node_unref(node);
+}
+
+static struct image_change *image_change_new(struct node *node, graph_done_fn *done, void *arg)
+{
+    struct image_change *change = NEW(struct image_change);
+
+    *change = (struct image_change){ .node = node_ref(node), .done = done, .arg = arg };
+    node->in_flight++;
+    return change;
+}
+
+void bitmap_remove(struct bitmap *bitmap, graph_done_fn *done, void *arg)
+{
+    struct node *node = bitmap->node;
+    struct image_change *change;
+
+    if (!bitmap->persistent || !node->driver->bitmaps) {
+        bitmap_free(bitmap);
+        done(arg, NULL);
+        return;
+    }
+    change = image_change_new(node, done, arg);
+    change->bitmap = bitmap;
+    bitmap->busy = true;
+    node->driver->bitmaps->remove(node, bitmap->name, image_changed, change);
+}
+
+void bitmaps_store(struct node *node, graph_done_fn *done, void *arg)
+{
+    struct image_change *change = image_change_new(node, done, arg);
+
+    change->read_only = true;
+    if (node->driver->bitmaps && !node->read_only)
+        node->driver->bitmaps->store(node, image_changed, change);
+    else
+        image_changed(change, NULL);
+}
+
+void bitmaps_begin_use(struct node *node, graph_done_fn *done, void *arg)
+{
+    struct image_change *change = image_change_new(node, done, arg);
+
+    if (node->driver->bitmaps && !node->read_only)
+        node->driver->bitmaps->begin_use(node, image_changed, change);
+    else
+        image_changed(change, NULL);
 }

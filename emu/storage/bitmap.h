@@ -49,8 +49,19 @@ void bitmap_abdicate(struct bitmap *bitmap);
 void bitmap_reclaim(struct bitmap *bitmap);
 
 /*
- * Whether the node's image can keep a bitmap of that name: "Can't store persistent bitmaps to r:
- * ...". granularity 0: default.
+ * Removes a bitmap, from the image too when it is persistent; the bitmap is busy until done. On error it is still
+ * there. bitmap_check(BITMAP_USE_REMOVE) comes before.
+ */
+void bitmap_remove(struct bitmap *bitmap, graph_done_fn *done, void *arg);
+/*
+ * Stores the node's persistent bitmaps in the image and makes them read-only in memory: before the image becomes
+ * read-only (reopen, inactivation). bitmaps_begin_use: it has become writable again.
+ */
+void bitmaps_store(struct node *node, graph_done_fn *done, void *arg);
+void bitmaps_begin_use(struct node *node, graph_done_fn *done, void *arg);
+/*
+ * Whether the node's image can keep a bitmap of that name: "Can't make bitmap 'b' persistent in 'n': ...", "Can't store
+ * persistent bitmaps to n". granularity 0: default.
  */
 struct err *bitmap_check_persistent(struct node *node, const char *name,
                                     uint32_t granularity) MUST_USE;

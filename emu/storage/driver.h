@@ -49,6 +49,21 @@ typedef void amend_progress_fn(void *arg, uint64_t done, uint64_t total);
 
 typedef void driver_done_fn(void *arg, struct err *err /* takes */);
 
+/*
+ * Persistent dirty bitmaps: how an image keeps them. The driver's open makes those it finds bitmaps of the node, and
+ * its close stores them. The core calls these one at a time or not; a driver does one after the other.
+ */
+struct bitmap_ops {
+    /* Whether the image can keep one more, of that name; granularity in bytes. */
+    struct err *(*can_store)(struct node *node, const char *name, uint32_t granularity);
+    /* Takes one out of the image; NULL as well when the image has none of that name. */
+    void (*remove)(struct node *node, const char *name, driver_done_fn *done, void *arg);
+    /* Writes the persistent ones into the image, which is about to become read-only. */
+    void (*store)(struct node *node, driver_done_fn *done, void *arg);
+    /* The image has become writable: what it stores is too old from now on. */
+    void (*begin_use)(struct node *node, driver_done_fn *done, void *arg);
+};
+
 struct driver {
     const char *name;
     bool is_format, is_filter, is_protocol;
@@ -95,8 +110,7 @@ struct driver {
     /* Rewrites the backing reference in the image header; names may be NULL. */
     void (*set_backing)(struct node *node, const char *name, const char *format,
                         driver_done_fn *done, void *arg);
-    /* Whether the image can keep a dirty bitmap of that name; NULL: no image of this format can. */
-    struct err *(*can_store_bitmap)(struct node *node, const char *name, uint32_t granularity);
+    const struct bitmap_ops *bitmaps; /* NULL: images of this format keep none. */
     /* Permission change is about to take effect (file locks). Asynchronous: done with an error refuses. */
     void (*prepare_perm)(struct node *node, uint32_t perm, uint32_t shared, driver_done_fn *done,
                          void *arg);

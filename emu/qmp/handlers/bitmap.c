@@ -37,15 +37,18 @@ static struct err *find(struct qmp_call *call, const struct qapi_block_dirty_bit
     return bitmap_check(*out, use);
 }
 
+static void removed(void *arg, struct err *err) { qmp_reply(arg, err); }
+
 static void block_dirty_bitmap_remove_handler(struct qmp_call *call,
                                               const struct qapi_block_dirty_bitmap *args)
 {
     struct bitmap *bitmap;
     struct err *err = find(call, args, BITMAP_USE_REMOVE, &bitmap);
 
-    if (!err)
-        bitmap_free(bitmap);
-    qmp_reply(call, err);
+    if (err)
+        qmp_reply(call, err);
+    else
+        bitmap_remove(bitmap, removed, call);
 }
 
 static void block_dirty_bitmap_clear_handler(struct qmp_call *call,

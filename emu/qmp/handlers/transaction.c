@@ -11,6 +11,7 @@
 
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
+#include "emu/base/log.h"
 #include "emu/jobs/block/launch.h"
 #include "emu/jobs/job_txn.h"
 #include "emu/jobs/job_verbs.h"
@@ -67,6 +68,9 @@ static struct err *do_add(struct transaction *t, struct step *step,
     struct node *node;
 
     TRY(graph_lookup(t->call->world->graph, args->node, &node));
+    if (args->persistent.set && args->persistent.value)
+        TRY(bitmap_check_persistent(node, args->name,
+                                    args->granularity.set ? args->granularity.value : 0));
     return bitmap_add(node, args->name, args->granularity.set ? args->granularity.value : 0,
                       args->persistent.set && args->persistent.value,
                       args->disabled.set && args->disabled.value, &step->bitmap);
@@ -192,6 +196,13 @@ static void step_undo(struct transaction *t, struct step *step)
         step->bitmap->enabled = step->was_enabled;
 }
 
+/* The transaction has succeeded without it; a bitmap that stays in the image is one that is in use there. */
+static void removed_later(void *arg, struct err *err)
+{
+    if (err)
+        log_err("Removing a bitmap", err);
+}
+
 static void transaction_commit(struct transaction *t)
 {
     for (size_t i = t->count; i-- > 0;) {
@@ -202,7 +213,7 @@ static void transaction_commit(struct transaction *t)
             launch_start_held(bj);
         if (step->action->type == QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_REMOVE) {
             list_add_tail(&step->bitmap->node->bitmaps, &step->bitmap->link);
-            bitmap_free(step->bitmap);
+            bitmap_remove(step->bitmap, removed_later, NULL);
         }
     }
     for (size_t i = t->count; i-- > 0;) {

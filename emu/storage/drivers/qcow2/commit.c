@@ -162,14 +162,24 @@ static bool table_left(const struct qcow2_table_capture *capture)
 }
 
 /* Writes the first sector (O8) with these fields; what is on disk is remembered when that worked. */
-static void submit_sector(struct qcow2 *q, const struct qcow2_header_fields *fields)
+static void submit_sector(struct qcow2 *q, const uint8_t *sector,
+                          const struct qcow2_header_fields *fields)
 {
     struct qcow2_commit_io *io = free_io(&q->commit);
 
-    memcpy(q->commit.sector, q->header.sector, QCOW2_SECTOR);
+    memcpy(q->commit.sector, sector, QCOW2_SECTOR);
     qcow2_header_patch(q->commit.sector, q->header.version, fields);
     io->iov[0] = (struct iovec){ q->commit.sector, QCOW2_SECTOR };
     submit(q, io, REQ_WRITE, 0, QCOW2_SECTOR, 1);
+}
+
+static void submit_header_tail(struct qcow2 *q)
+{
+    struct qcow2_commit_io *io = free_io(&q->commit);
+    uint64_t len = q->geo.cluster_size - QCOW2_SECTOR;
+
+    io->iov[0] = (struct iovec){ q->commit.header_cluster + QCOW2_SECTOR, len };
+    submit(q, io, REQ_WRITE, QCOW2_SECTOR, len, 1);
 }
 
 /* ---- Phases ---- */
@@ -203,7 +213,7 @@ static void commit_enter(struct qcow2 *q, enum qcow2_commit_phase to)
 
             fields.reftable_offset = c->fields.reftable_offset;
             fields.reftable_clusters = c->fields.reftable_clusters;
-            submit_sector(q, &fields);
+            submit_sector(q, q->header.sector, &fields);
         }
         break;
     case QCOW2_COMMIT_REFTABLE_FLUSH:
@@ -214,21 +224,19 @@ static void commit_enter(struct qcow2 *q, enum qcow2_commit_phase to)
         if (c->l1.count || c->l1.moved || c->header_dirty)
             submit_flush(q);
         break;
+    case QCOW2_COMMIT_L2:
+        if (c->cluster_captured && c->header_tail && q->geo.cluster_size > QCOW2_SECTOR)
+            submit_header_tail(q);
+        break;
     case QCOW2_COMMIT_L1:
-        if (c->cluster_captured) {
-            struct qcow2_commit_io *io = free_io(c);
-
-            qcow2_header_patch(c->header_cluster, q->header.version, &c->fields);
-            io->iov[0] = (struct iovec){ c->header_cluster, q->geo.cluster_size };
-            submit(q, io, REQ_WRITE, 0, q->geo.cluster_size, 1);
-        } else if (c->header_dirty || c->l1.moved) {
-            submit_sector(q, &c->fields);
-        }
+        if (c->cluster_captured)
+            submit_sector(q, c->header_cluster, &c->fields);
+        else if (c->header_dirty || c->l1.moved)
+            submit_sector(q, q->header.sector, &c->fields);
         break;
     case QCOW2_COMMIT_FLUSH: submit_flush(q); break;
     case QCOW2_COMMIT_IDLE:
-    case QCOW2_COMMIT_REF:
-    case QCOW2_COMMIT_L2: break;
+    case QCOW2_COMMIT_REF: break;
     case QCOW2_COMMIT_PHASE_COUNT: unreachable();
     }
 }
@@ -277,7 +285,7 @@ static void phase_succeeded(struct qcow2 *q)
         c->on_disk.reftable_clusters = c->fields.reftable_clusters;
     }
     if (c->phase == QCOW2_COMMIT_L1 && (c->header_dirty || c->l1.moved)) {
-        memcpy(q->header.sector, c->cluster_captured ? c->header_cluster : c->sector, QCOW2_SECTOR);
+        memcpy(q->header.sector, c->sector, QCOW2_SECTOR);
         c->on_disk = c->fields;
     }
 }
@@ -375,6 +383,29 @@ static void commit_start(struct task *task)
     capture(q);
     commit_enter(q, QCOW2_COMMIT_REF);
     commit_step(q);
+}
+
+struct err *qcow2_commit_header(struct qcow2 *q)
+{
+    struct qcow2_commit *c = &q->commit;
+    struct qcow2_header *h = &q->header;
+    uint8_t *cluster;
+    struct err *err;
+
+    check(!c->header_cluster);
+    if (h->header_len > QCOW2_HDR_OUR_LEN + QCOW2_HDR_EXTRA_MAX)
+        return err_new("The header is too long to be changed");
+    cluster = try_alloc_aligned(BUFFER_ALIGN, q->geo.cluster_size);
+    if (!cluster)
+        return err_new_errno(ENOMEM, "Could not update qcow2 header");
+    err = qcow2_header_build(h, cluster, q->geo.cluster_size, &c->header_tail);
+    if (err) {
+        xfree(cluster);
+        return err;
+    }
+    c->header_cluster = cluster;
+    h->dirty = true;
+    return NULL;
 }
 
 void qcow2_commit_kick(struct qcow2 *q)

@@ -73,6 +73,7 @@ struct qcow2_commit {
     uint8_t *sector;           /* owned; buffer of header writes. */
     uint8_t *header_cluster;   /* owned, NULL: none; the new whole header cluster to write;
                                         the header is dirty then. */
+    bool header_tail;          /* More of it than the first sector has to be written. */
     struct list current, next; /* struct qcow2_wait: for this commit, for the one after it. */
     struct task task;
 };
@@ -83,6 +84,12 @@ void qcow2_commit_fini(struct qcow2 *q);
 
 /* Whether memory differs from the file. */
 bool qcow2_commit_needed(struct qcow2 *q);
+/*
+ * Has the next commit write the header with its extensions and the backing file's name. Not while
+ * q->commit.header_cluster is set: wait for a commit then. What lies behind the first sector is written
+ * before it and nothing there that the old first sector refers to changes, so that O8 holds.
+ */
+MUST_USE struct err *qcow2_commit_header(struct qcow2 *q);
 /* Starts one soon, if needed. */
 void qcow2_commit_kick(struct qcow2 *q);
 /*

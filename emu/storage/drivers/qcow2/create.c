@@ -336,10 +336,11 @@ static void write_header(struct creation *c)
 {
     uint64_t cluster = UINT64_C(1) << c->header.cluster_bits;
     struct err *err;
+    bool tail;
 
     xfree(c->buf);
     c->buf = try_alloc(cluster);
-    err = c->buf ? qcow2_header_build(&c->header, c->buf, cluster)
+    err = c->buf ? qcow2_header_build(&c->header, c->buf, cluster, &tail)
                  : err_new_errno(ENOMEM, "Could not write qcow2 header");
     if (err)
         create_end(c, err);

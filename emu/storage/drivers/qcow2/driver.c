@@ -37,6 +37,8 @@ static void qcow2_facts(struct node *node, struct image_facts *facts, driver_don
                         q->header.compression == QCOW2_ZSTD ? "zstd" : "zlib");
     if (q->header.version >= 3) {
         json_object_set_bool(data, "lazy-refcounts", f->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS);
+        if (q->bitmaps.stored.len)
+            json_object_set(data, "bitmaps", qcow2_stored_bitmaps_json(&q->bitmaps.stored));
         json_object_set_int(data, "refcount-bits", INT64_C(1) << q->header.refcount_order);
         json_object_set_bool(data, "corrupt", f->incompatible & QCOW2_INCOMPAT_CORRUPT);
         json_object_set_bool(data, "extended-l2", q->geo.subs > 1);
@@ -70,20 +72,18 @@ static void rebase_wake(struct qcow2_wait *wait, int result)
     done(arg, result ? err_new_errno(result, "Could not update qcow2 header") : NULL);
 }
 
-/* Puts the names into the header in memory; all or nothing. */
-static struct err *rename_backing(struct qcow2 *q, const char *name, const char *format,
-                                  uint8_t *cluster)
+/* Puts the names into the header in memory and prepares its writing; all or nothing. */
+static struct err *rename_backing(struct qcow2 *q, const char *name, const char *format)
 {
     struct qcow2_header *h = &q->header;
     char *old = h->backing_name;
     struct err *err;
 
-    if (h->header_len > QCOW2_HDR_OUR_LEN + QCOW2_HDR_EXTRA_MAX)
-        return err_new("The header is too long to be changed");
     h->backing_name = name && name[0] ? xstrdup(name) : NULL;
+    h->name_changed = true;
     qcow2_header_set_extension(h, QCOW2_EXT_BACKING_FORMAT, format,
                                format ? (uint32_t)strlen(format) : 0);
-    err = qcow2_header_build(h, cluster, q->geo.cluster_size);
+    err = qcow2_commit_header(q);
     if (err) {
         xfree(h->backing_name);
         h->backing_name = old;
@@ -102,7 +102,6 @@ static void qcow2_set_backing(struct node *node, const char *name, const char *f
 {
     struct qcow2 *q = qcow2_of(node);
     struct err *err = NULL;
-    uint8_t *cluster;
     struct rebase *r;
 
     if (q->read_only || q->corrupt) {
@@ -113,11 +112,8 @@ static void qcow2_set_backing(struct node *node, const char *name, const char *f
         done(arg, err_new_errno(EBUSY, "Could not update qcow2 header"));
         return;
     }
-    cluster = try_alloc_aligned(4096, q->geo.cluster_size);
-    err = cluster ? rename_backing(q, name, format, cluster)
-                  : err_new_errno(ENOMEM, "Could not update qcow2 header");
+    err = rename_backing(q, name, format);
     if (err) {
-        xfree(cluster);
         done(arg, err);
         return;
     }
@@ -125,8 +121,6 @@ static void qcow2_set_backing(struct node *node, const char *name, const char *f
     xfree(node->backing_format);
     node->backing_name = xstrdup(q->header.backing_name);
     node->backing_format = xstrdup(q->header.backing_format);
-    q->commit.header_cluster = cluster;
-    q->header.dirty = true;
     r = NEW(struct rebase);
     *r = (struct rebase){ .q = q, .done = done, .arg = arg };
     qcow2_wait_init(&r->wait, rebase_wake);
@@ -153,6 +147,7 @@ const struct driver driver_qcow2 = {
     .facts = qcow2_facts,
     .check = qcow2_check,
     .set_backing = qcow2_set_backing,
+    .bitmaps = &qcow2_bitmap_ops,
     .probe = qcow2_probe,
     .create = qcow2_create,
     .create_options = qcow2_create_options,

@@ -71,7 +71,19 @@ enum qcow2_compression { QCOW2_ZLIB, QCOW2_ZSTD };
 #define QCOW2_REFTABLE_MASK     UINT64_C(0xfffffffffffffe00)
 #define QCOW2_SUBCLUSTERS       32
 
+/* ---- Bitmaps ("Bitmaps extension"). ---- */
+#define QCOW2_EXT_BITMAPS_LEN             24
+#define QCOW2_BITMAP_ENTRY_FIXED          24 /* Of a directory entry, before extra data and name. */
+#define QCOW2_BITMAP_TYPE_DIRTY           1
+#define QCOW2_BITMAP_TABLE_ONES           BIT64(0)
+#define QCOW2_BITMAP_TABLE_RESERVED       UINT64_C(0xff000000000001fe)
+#define QCOW2_BITMAP_NAME_MAX             1023
+#define QCOW2_BITMAP_GRANULARITY_BITS_MIN 9
+#define QCOW2_BITMAP_GRANULARITY_BITS_MAX 31
+
 /* ---- Limits. ---- */
+#define QCOW2_BITMAP_BYTES_MAX         (UINT64_C(512) << 20) /* Of the data of one bitmap. */
+#define QCOW2_BITMAP_TABLES_BYTES_MAX  (UINT64_C(64) << 20)  /* Of all tables of an image. */
 #define QCOW2_CLUSTER_BITS_MIN         9
 #define QCOW2_CLUSTER_BITS_MAX         21
 #define QCOW2_L1_BYTES_MAX             (UINT64_C(32) << 20)

@@ -49,6 +49,9 @@ struct qcow2_header {
     VEC(struct qcow2_extension)
     extensions;                          /* All but the end mark, in order; unknown ones as well. */
     char *backing_name, *backing_format; /* owned, NULL: none. */
+    uint32_t name_at, name_len; /* Where the file has the name of the backing file; 0: nowhere. */
+    bool name_changed;          /* It must not go there again. */
+    uint32_t name_room;         /* Bytes to leave free before it. */
     uint32_t bitmap_count;               /* Of the bitmaps extension, whether trusted or not. */
     uint64_t bitmap_dir_size, bitmap_dir_offset;
 };
@@ -72,10 +75,13 @@ void qcow2_header_patch(uint8_t *sector, uint32_t version,
 
 /*
  * Writes the whole header cluster: fixed part, extensions, backing name. cluster is zeroed by this. Fails
- * when it does not fit.
+ * when it does not fit. *tail: more than the first sector differs in what it means. The name stays where it is;
+ * a changed one goes to another place.
  */
-MUST_USE struct err *qcow2_header_build(const struct qcow2_header *header, uint8_t *cluster,
-                                        size_t len);
+MUST_USE struct err *qcow2_header_build(struct qcow2_header *header, uint8_t *cluster, size_t len,
+                                        bool *tail);
+/* Whether extensions that are longer by so many bytes would overwrite the backing file's name. */
+bool qcow2_header_name_in_way(const struct qcow2_header *header, uint32_t longer);
 
 /* Adds or replaces (data NULL: removes) an extension. */
 void qcow2_header_set_extension(struct qcow2_header *header, uint32_t type, const void *data,

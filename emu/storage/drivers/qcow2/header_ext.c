@@ -128,8 +128,11 @@ struct err *qcow2_header_parse_extensions(struct qcow2_header *header, const uin
         return NULL;
     if (backing_len > QCOW2_BACKING_LEN_MAX || backing_len > len - backing_offset)
         return err_new("Backing file name too long");
-    if (backing_len)
+    if (backing_len) {
         header->backing_name = xstrndup((const char *)cluster + backing_offset, backing_len);
+        header->name_at = (uint32_t)backing_offset;
+        header->name_len = backing_len;
+    }
     return NULL;
 }
 
@@ -215,10 +218,44 @@ static struct err *put_extensions(const struct qcow2_header *header, uint8_t *cl
     return NULL;
 }
 
-struct err *qcow2_header_build(const struct qcow2_header *header, uint8_t *cluster, size_t len)
+/* Where the name of the backing file goes, behind the extensions, which end at `at`. */
+static size_t name_place(const struct qcow2_header *header, size_t at, size_t name_len, size_t len)
+{
+    size_t want = at + header->name_room;
+    size_t old_end = align_up_u64((uint64_t)header->name_at + header->name_len, 8);
+
+    if (header->name_at && !header->name_changed && header->name_at >= at)
+        return header->name_at;
+    /* Not over the old one, which is valid until the first sector says otherwise. */
+    if (header->name_at && want < old_end && header->name_at < want + name_len &&
+        old_end + name_len <= len)
+        return MAX(old_end, want);
+    return want + name_len <= len ? want : at;
+}
+
+static struct err *put_name(struct qcow2_header *header, uint8_t *cluster, size_t len, size_t at)
+{
+    size_t name_len = header->backing_name ? strlen(header->backing_name) : 0;
+
+    if (!name_len)
+        return NULL;
+    at = name_place(header, at, name_len, len);
+    if (name_len > QCOW2_BACKING_LEN_MAX || at + name_len > len)
+        return err_set_errnum(err_new("Backing file name too long"), ENOSPC);
+    memcpy(cluster + at, header->backing_name, name_len);
+    store_be64(cluster + QCOW2_HDR_BACKING_OFFSET, at);
+    store_be32(cluster + QCOW2_HDR_BACKING_LEN, (uint32_t)name_len);
+    header->name_at = (uint32_t)at;
+    header->name_len = (uint32_t)name_len;
+    return NULL;
+}
+
+struct err *qcow2_header_build(struct qcow2_header *header, uint8_t *cluster, size_t len,
+                               bool *tail)
 {
     size_t name_len = header->backing_name ? strlen(header->backing_name) : 0;
     size_t at = header->header_len;
+    uint32_t name_at = header->name_at;
 
     memset(cluster, 0, len);
     store_be32(cluster, QCOW2_MAGIC);
@@ -236,12 +273,19 @@ struct err *qcow2_header_build(const struct qcow2_header *header, uint8_t *clust
     }
     at = align_up_u64(at, 8);
     TRY(put_extensions(header, cluster, len, name_len, &at));
-    if (name_len) {
-        if (name_len > QCOW2_BACKING_LEN_MAX || at + name_len > len)
-            return err_set_errnum(err_new("Backing file name too long"), ENOSPC);
-        memcpy(cluster + at, header->backing_name, name_len);
-        store_be64(cluster + QCOW2_HDR_BACKING_OFFSET, at);
-        store_be32(cluster + QCOW2_HDR_BACKING_LEN, (uint32_t)name_len);
-    }
+    TRY(put_name(header, cluster, len, at));
+    /* What is left of removed extensions behind the end mark does no harm. */
+    *tail = at > QCOW2_SECTOR || header->name_changed || header->name_at != name_at;
+    header->name_changed = false;
+    header->name_room = 0;
     return NULL;
+}
+
+bool qcow2_header_name_in_way(const struct qcow2_header *header, uint32_t longer)
+{
+    size_t at = align_up_u64(header->header_len, 8) + 8;
+
+    for (size_t i = 0; i < header->extensions.len; i++)
+        at += extension_size(&header->extensions.items[i]);
+    return header->name_at && header->name_at < at + longer;
 }

@@ -42,8 +42,8 @@ void qcow2_op_part_done(struct qcow2_op *op, int result)
 }
 
 /*
- * Before the first change of guest data the header must say that bitmaps stored in the image no longer match
- * ("autoclear features").
+ * Before the first change of guest data either the bitmaps stored in the image are marked as in use, or the header
+ * says that they no longer match ("autoclear features").
  */
 static int prepare(struct qcow2_op *op)
 {
@@ -54,7 +54,7 @@ static int prepare(struct qcow2_op *op)
         return 0;
     if (q->corrupt || q->broken || q->read_only)
         return -EIO;
-    if (q->commit.on_disk.autoclear & QCOW2_AUTOCLEAR_BITMAPS) {
+    if (UNLIKELY(!q->bitmaps.marked && q->commit.on_disk.autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
         q->header.fields.autoclear &= ~(uint64_t)QCOW2_AUTOCLEAR_BITMAPS;
         q->header.dirty = true;
         return qcow2_commit_wait(q, &op->wait);

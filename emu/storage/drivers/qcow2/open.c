@@ -31,8 +31,10 @@ enum open_phase {
     OPEN_L1,
     OPEN_REFTABLE,
     OPEN_SNAPSHOTS,
-    OPEN_REPAIR, /* The refcounts are being rebuilt. */
-    OPEN_COMMIT, /* The header is being brought up to date. */
+    OPEN_REPAIR,  /* The refcounts are being rebuilt. */
+    OPEN_BITMAPS, /* Stored bitmaps are being read. */
+    OPEN_COMMIT,  /* The header is being brought up to date. */
+    OPEN_MARK,    /* Stored bitmaps are being marked as in use. */
     OPEN_DONE,
 };
 
@@ -50,6 +52,7 @@ struct opening {
     struct req req;
     struct qcow2_wait wait;
     struct check_result check;
+    bool rewrite_header; /* An extension was dropped. */
 };
 
 static void open_enter(struct opening *o, enum open_phase phase);
@@ -62,6 +65,7 @@ static void qcow2_fini(struct qcow2 *q)
     qcow2_table_fini(&q->reftable);
     qcow2_owner_fini(&q->owner);
     qcow2_snapshots_fini(&q->snapshots);
+    qcow2_bitmaps_fini(q);
     qcow2_limbo_fini(q);
     qcow2_commit_fini(q);
     qcow2_header_fini(&q->header);
@@ -141,6 +145,26 @@ static void set_geometry(struct qcow2 *q)
     geo->refblock_bits = h->cluster_bits + 3 - h->refcount_order;
 }
 
+/* Without its autoclear bit the bitmaps extension is not valid ("Bitmaps extension"): nothing of it is looked at. */
+static void drop_untrusted_bitmaps(struct opening *o)
+{
+    struct qcow2_header *h = &o->q->header;
+
+    if (!h->bitmap_count || h->fields.autoclear & QCOW2_AUTOCLEAR_BITMAPS)
+        return;
+    log_warn("%s", h->version < 3
+                       ? "This qcow2 v2 image contains bitmaps, but they may have been modified by "
+                         "software without persistent bitmap support; so now these bitmaps are "
+                         "considered inconsistent"
+                       : "a program lacking bitmap support modified this file, so all bitmaps are "
+                         "now considered inconsistent");
+    log_info("Some clusters may be leaked, run 'qemu-img check -r' on the image file to fix.");
+    qcow2_header_set_extension(h, QCOW2_EXT_BITMAPS, NULL, 0);
+    h->bitmap_count = 0;
+    h->bitmap_dir_size = h->bitmap_dir_offset = 0;
+    o->rewrite_header = true;
+}
+
 static struct err *take_header(struct opening *o)
 {
     struct qcow2 *q = o->q;
@@ -149,6 +173,7 @@ static struct err *take_header(struct opening *o)
 
     TRY(qcow2_header_parse_extensions(&q->header, o->buf, o->len));
     set_geometry(q);
+    drop_untrusted_bitmaps(o);
     TRY(qcow2_options_read(q, o->opts, &options));
     q->corrupt = false;
     if (q->header.fields.incompatible & QCOW2_INCOMPAT_CORRUPT && !q->read_only &&
@@ -270,7 +295,9 @@ static void open_read_done(struct req *req)
         }
         break;
     case OPEN_REPAIR:
+    case OPEN_BITMAPS:
     case OPEN_COMMIT:
+    case OPEN_MARK:
     case OPEN_DONE: unreachable();
     }
     if (err)
@@ -291,7 +318,17 @@ static void repaired(void *arg, struct err *err)
         open_end(o, err);
         return;
     }
-    open_enter(o, OPEN_COMMIT);
+    open_enter(o, OPEN_BITMAPS);
+}
+
+static void open_phase_done(void *arg, struct err *err)
+{
+    struct opening *o = arg;
+
+    if (err)
+        open_end(o, err);
+    else
+        open_enter(o, o->phase + 1);
 }
 
 static void open_committed(struct qcow2_wait *wait, int result)
@@ -301,7 +338,7 @@ static void open_committed(struct qcow2_wait *wait, int result)
     if (result)
         open_end(o, err_new_errno(result, "Could not update qcow2 header"));
     else
-        open_enter(o, OPEN_DONE);
+        open_enter(o, OPEN_MARK);
 }
 
 /* Brings the header to what it must be while we may write. */
@@ -311,13 +348,19 @@ static void update_header(struct opening *o)
     struct qcow2_header_fields *f = &q->header.fields;
     uint64_t autoclear = f->autoclear & QCOW2_AUTOCLEAR_BITMAPS;
     bool checking = o->flags & NODE_OPEN_CHECK;
+    struct err *err;
 
-    if (q->read_only ||
-        (f->autoclear == autoclear && (checking || !(f->incompatible & QCOW2_INCOMPAT_DIRTY)))) {
-        open_enter(o, OPEN_DONE);
+    if (q->read_only || (f->autoclear == autoclear && !o->rewrite_header &&
+                         (checking || !(f->incompatible & QCOW2_INCOMPAT_DIRTY)))) {
+        open_enter(o, OPEN_MARK);
         return;
     }
     f->autoclear = autoclear;
+    err = o->rewrite_header ? qcow2_commit_header(q) : NULL;
+    if (err) {
+        open_end(o, err);
+        return;
+    }
     if (!checking)
         f->incompatible &= ~(uint64_t)QCOW2_INCOMPAT_DIRTY;
     q->header.dirty = true;
@@ -330,6 +373,7 @@ static void open_enter(struct opening *o, enum open_phase phase)
 {
     struct qcow2 *q = o->q;
     const struct qcow2_header_fields *f = &q->header.fields;
+    const unsigned no_data = NODE_OPEN_CHECK | NODE_OPEN_NO_IO;
 
     o->phase = phase;
     switch (phase) {
@@ -354,12 +398,19 @@ static void open_enter(struct opening *o, enum open_phase phase)
     case OPEN_REPAIR:
         if (q->read_only || o->flags & NODE_OPEN_CHECK ||
             !(f->incompatible & QCOW2_INCOMPAT_DIRTY)) {
-            open_enter(o, OPEN_COMMIT);
+            open_enter(o, OPEN_BITMAPS);
             return;
         }
         qcow2_check(o->node, CHECK_FIX_ERRORS | CHECK_FIX_LEAKS, &o->check, repaired, o);
         return;
+    case OPEN_BITMAPS: qcow2_bitmaps_load(q, !(o->flags & no_data), open_phase_done, o); return;
     case OPEN_COMMIT: update_header(o); return;
+    case OPEN_MARK:
+        if (q->read_only || o->flags & no_data)
+            open_enter(o, OPEN_DONE);
+        else
+            qcow2_bitmaps_mark(q, open_phase_done, o);
+        return;
     case OPEN_DONE: open_end(o, NULL); return;
     }
     open_end(o, err_new_errno(ENOMEM, "Could not open qcow2 image"));
@@ -379,6 +430,7 @@ void qcow2_open(struct node *node, struct opts *opts, unsigned flags, driver_don
     list_init(&q->active);
     extent_set_init(&q->in_flight);
     qcow2_limbo_init(q);
+    qcow2_bitmaps_init(q);
     o->node = node;
     o->q = q;
     o->opts = opts;
@@ -456,6 +508,17 @@ static void close_wake(struct qcow2_wait *wait, int result)
     reactor_defer(c->q->reactor, &c->task, close_task);
 }
 
+static void close_stored(void *arg, struct err *err)
+{
+    struct closing *c = arg;
+
+    if (err)
+        log_error("Lost persistent bitmaps during inactivation of node '%s': %s", c->q->node->name,
+                  err_text(err));
+    err_free(err);
+    reactor_defer(c->q->reactor, &c->task, close_task);
+}
+
 void qcow2_close(struct node *node, driver_done_fn *done, void *arg)
 {
     struct closing *c = NEW(struct closing);
@@ -464,5 +527,8 @@ void qcow2_close(struct node *node, driver_done_fn *done, void *arg)
     c->done = done;
     c->arg = arg;
     qcow2_wait_init(&c->wait, close_wake);
-    close_step(c);
+    if (c->q->read_only || c->q->corrupt || c->q->broken)
+        close_step(c);
+    else
+        qcow2_bitmaps_store(c->q, close_stored, c);
 }

@@ -35,6 +35,7 @@
 #include "emu/base/list.h"
 #include "emu/base/vec.h"
 #include "emu/storage/driver.h"
+#include "emu/storage/drivers/qcow2/bitmaps.h"
 #include "emu/storage/drivers/qcow2/cache.h"
 #include "emu/storage/drivers/qcow2/commit.h"
 #include "emu/storage/drivers/qcow2/format.h"
@@ -74,6 +75,7 @@ struct qcow2 {
     struct qcow2_snapshots snapshots;
     struct qcow2_commit commit;
     struct qcow2_limbo limbo;
+    struct qcow2_bitmaps bitmaps;
 
     struct extent_set in_flight; /* struct qcow2_claim: guest ranges being allocated (O9). */
     struct list active;          /* struct qcow2_op, in order of start. */

@@ -286,8 +286,7 @@ static struct err *resize_allowed(const struct qcow2 *q, uint64_t size, enum pre
         return err_new("The new size must be a multiple of %u", QCOW2_SECTOR);
     if (q->header.version < 3 && q->header.nb_snapshots)
         return err_new("Can't resize a v2 image which has snapshots");
-    if (q->header.bitmap_count)
-        return err_new("Can't resize an image which has persistent bitmaps");
+    TRY(qcow2_bitmaps_check_resize(q));
     if (size < q->header.fields.size && prealloc != PREALLOC_OFF)
         return err_new("Preallocation can't be used for shrinking an image");
     if (prealloc != PREALLOC_OFF && qcow2_has_backing(q) && q->geo.subs == 1)
