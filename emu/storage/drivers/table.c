@@ -2,5 +2,8 @@
 #include "emu/storage/driver.h"
 
 const struct driver *const all_drivers[] = {
-    &driver_file, &driver_raw, &driver_qcow2, &driver_nbd, &driver_null_co, &driver_null_aio, NULL,
+    /* clang-format off: one a line */
+    &driver_file,  &driver_nbd, &driver_null_aio, &driver_null_co,
+    &driver_qcow2, &driver_qed, &driver_raw,      NULL,
+    /* clang-format on */
 };

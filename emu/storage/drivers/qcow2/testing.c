@@ -308,11 +308,14 @@ static const struct driver driver_memdisk = {
     .truncate = memdisk_truncate,
 };
 
-static const struct driver *const test_drivers[] = { &driver_memdisk, &driver_qcow2, NULL };
-
 /* ---- The world ---- */
 
 void test_world_init(struct test_world *w, uint64_t seed)
+{
+    test_world_init_format(w, seed, &driver_qcow2);
+}
+
+void test_world_init_format(struct test_world *w, uint64_t seed, const struct driver *format)
 {
     struct sim_options options = { .seed = seed };
 
@@ -320,7 +323,10 @@ void test_world_init(struct test_world *w, uint64_t seed)
     rng_init(&w->rng, seed);
     w->sim = sim_new(&options);
     w->reactor = sim_reactor_new(w->sim);
-    w->graph = graph_new(w->reactor, test_drivers);
+    w->format = format;
+    w->drivers[0] = &driver_memdisk;
+    w->drivers[1] = format;
+    w->graph = graph_new(w->reactor, w->drivers);
     current_world = w;
 }
 
@@ -395,12 +401,12 @@ struct json *test_json(const char *text)
 struct err *test_create(struct test_world *w, const char *disk, const char *options)
 {
     CLEANUP(xfree)
-    char *text =
-        xasprintf("{'driver':'qcow2','file':{'driver':'file','disk':'%s'},%s}", disk, options);
+    char *text = xasprintf("{'driver':'%s','file':{'driver':'file','disk':'%s'},%s}",
+                           w->format->name, disk, options);
     struct json *json = test_json(text);
     struct waiter waiter = { 0 };
 
-    (driver_qcow2.create)(w->graph, json, waiter_done, &waiter);
+    (w->format->create)(w->graph, json, waiter_done, &waiter);
     json_free(json);
     return wait_for(w, &waiter);
 }
@@ -418,8 +424,8 @@ struct err *test_open(struct test_world *w, const char *disk, const char *node_n
 {
     CLEANUP(xfree)
     char *text =
-        xasprintf("{'driver':'qcow2','node-name':'%s','file':{'driver':'file','disk':'%s'}%s%s}",
-                  node_name, disk, options ? "," : "", options ? options : "");
+        xasprintf("{'driver':'%s','node-name':'%s','file':{'driver':'file','disk':'%s'}%s%s}",
+                  w->format->name, node_name, disk, options ? "," : "", options ? options : "");
     struct json *json = test_json(text);
     struct waiter waiter = { 0 };
 
@@ -489,6 +495,6 @@ struct err *test_check(struct test_world *w, struct node *node, unsigned fix,
     struct waiter waiter = { 0 };
 
     memset(result, 0, sizeof(*result));
-    (driver_qcow2.check)(node, fix, result, waiter_done, &waiter);
+    (w->format->check)(node, fix, result, waiter_done, &waiter);
     return wait_for(w, &waiter);
 }

@@ -2,7 +2,7 @@
 #define EMU_STORAGE_DRIVERS_QCOW2_TESTING_H
 
 /*
- * For tests of qcow2: a simulated reactor with a graph, and disks in memory that complete requests in
+ * For tests of qcow2 and other formats: a simulated reactor with a graph, and disks in memory that complete requests in
  * seeded random order, fail on demand, and know what a crash may leave of them.
  *
  * A disk keeps its content, what of it is durable, and all writes since. A write becomes durable by a flush that
@@ -41,11 +41,14 @@ struct test_world {
     struct sim *sim;
     struct reactor *reactor;
     struct graph *graph;
+    const struct driver *format;     /* Borrowed; what test_create() and test_open() make. */
+    const struct driver *drivers[3]; /* The disk, the format, NULL. */
     struct rng rng;
     struct test_disk disks[TEST_DISKS];
 };
 
-void test_world_init(struct test_world *w, uint64_t seed);
+void test_world_init(struct test_world *w, uint64_t seed); /* For qcow2. */
+void test_world_init_format(struct test_world *w, uint64_t seed, const struct driver *format);
 /* Closes everything; asserts that nothing stays in flight. */
 void test_world_fini(struct test_world *w);
 
@@ -58,7 +61,7 @@ bool test_disk_import(struct test_disk *disk, const char *path);
 
 /* Creates an image with create options in JSON (single quotes), "file" and "driver" are added. NULL or an error. */
 struct err *test_create(struct test_world *w, const char *disk, const char *options) MUST_USE;
-/* Opens qcow2 on a disk; options: more members in JSON, such as "'backing': 'node'", or NULL. */
+/* Opens the format on a disk; options: more members in JSON, such as "'backing': 'node'", or NULL. */
 struct err *test_open(struct test_world *w, const char *disk, const char *node_name,
                       const char *options, unsigned flags, struct node **out) MUST_USE;
 /* A parent edge that may write (unless read-only). */

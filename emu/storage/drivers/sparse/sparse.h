@@ -81,6 +81,8 @@ struct sparse {
     const struct meta_ops *meta_ops; /* Or NULL. */
     bool can_zero;        /* link takes ZERO: blocks can be made to read as zeroes. */
     bool
+        explicit_zero; /* With can_zero: holes become ZERO even where nothing shows through; DATA keeps its place. */
+    bool
         can_unlink; /* link takes HOLE (used for zeroes and discards where there is no backing file). */
     bool write_once;      /* A block that has a place is never written again: -EIO. */
     bool

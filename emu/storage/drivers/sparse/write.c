@@ -76,6 +76,25 @@ static bool empty_kind(const struct sparse_op *op, enum sparse_kind *out)
     return may_unlink || (s->can_zero && op->kind == REQ_ZERO);
 }
 
+/* Zeroes where DATA lies. */
+static int zero_in_place(struct sparse_op *op, const struct sparse_span *span)
+{
+    struct sparse *s = op->s;
+    struct sparse_part *part = sparse_op_free_part(op);
+    uint64_t pos = op->pos;
+
+    if (!part)
+        return -EAGAIN;
+    part->busy = true;
+    part->req = (struct req){ 0 };
+    op->in_flight++;
+    op->pos += span->len;
+    req_submit_part(&part->req, s->file, REQ_ZERO, op->flags & (REQ_MAY_UNMAP | REQ_NO_FALLBACK),
+                    span->place.host + pos % s->block_size, span->len, (struct iov_view){ 0 },
+                    in_place_done);
+    return 0;
+}
+
 int sparse_zero_start(struct sparse_op *op)
 {
     struct sparse *s = op->s;
@@ -86,8 +105,11 @@ int sparse_zero_start(struct sparse_op *op)
 
     if (ret)
         return ret;
+    if (s->explicit_zero && op->kind == REQ_ZERO && span.place.kind == SPARSE_DATA)
+        return zero_in_place(op, &span);
     zero = span.place.kind == SPARSE_ZERO ||
-           (span.place.kind == SPARSE_HOLE && !sparse_has_backing(s));
+           (span.place.kind == SPARSE_HOLE && !sparse_has_backing(s) &&
+            !(s->explicit_zero && op->kind == REQ_ZERO));
     if (!zero) {
         uint64_t whole = MIN((uint64_t)s->block_size, s->size - MIN(s->size, op->pos));
 
