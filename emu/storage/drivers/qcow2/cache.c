@@ -251,6 +251,14 @@ void qcow2_cache_forget(struct qcow2_cache *cache, uint64_t offset, uint64_t len
     }
 }
 
+void qcow2_cache_clear(struct qcow2_cache *cache)
+{
+    list_for_each_safe(block, &cache->lru, struct qcow2_block, lru) {
+        check(!block->dirty && !block->captured_data && !block->loading && !block->pins);
+        destroy(block);
+    }
+}
+
 /* Merge sort by offset of the blocks in list. */
 static void sort(struct list *list, uint32_t count)
 {

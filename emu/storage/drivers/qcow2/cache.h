@@ -66,6 +66,8 @@ MUST_USE int qcow2_cache_create(struct qcow2_cache *cache, uint64_t offset,
 MUST_USE int qcow2_cache_edit(struct qcow2_block *block);
 /* Forgets the blocks in [offset, offset + len), changed or not: the cluster was freed. */
 void qcow2_cache_forget(struct qcow2_cache *cache, uint64_t offset, uint64_t len);
+/* Forgets all blocks. None may be changed, pinned or loading. */
+void qcow2_cache_clear(struct qcow2_cache *cache);
 
 static inline void qcow2_cache_pin(struct qcow2_block *block) { block->pins++; }
 static inline void qcow2_cache_unpin(struct qcow2_block *block) { block->pins--; }

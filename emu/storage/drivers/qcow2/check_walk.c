@@ -22,7 +22,8 @@ void qcow2_check_fixed(struct qcow2_checking *c)
     qcow2_check_count(c, 0, q->geo.cluster_size, "header");
     qcow2_check_count(c, f->reftable_offset, (uint64_t)f->reftable_clusters << q->geo.cluster_bits,
                       "refcount table");
-    qcow2_check_count(c, q->header.snapshots_offset, q->snapshots.table_size, "snapshot table");
+    qcow2_check_count(c, q->header.fields.snapshots_offset, q->snapshots.table_size,
+                      "snapshot table");
     qcow2_check_count(c, q->header.bitmap_dir_offset, q->header.bitmap_dir_size,
                       "bitmap directory");
     for (uint32_t i = 0; i < q->reftable.count; i++) {

@@ -122,7 +122,7 @@ static struct err *read_numbers(struct creation *c, struct opts *opts)
     if (refcount_bits > 64 || !is_pow2(refcount_bits))
         return err_new("Refcount width must be a power of two and may not exceed 64 bits");
     c->header.cluster_bits = ilog2_u64(cluster);
-    c->header.refcount_order = ilog2_u64(refcount_bits);
+    c->header.fields.refcount_order = ilog2_u64(refcount_bits);
     return NULL;
 }
 
@@ -164,7 +164,7 @@ static struct err *read_options(struct creation *c)
     TRY(read_numbers(c, &opts));
     TRY(read_version(c, &opts));
     TRY(read_backing(c, &opts));
-    if (h->version < 3 && h->refcount_order != 4)
+    if (h->version < 3 && h->fields.refcount_order != 4)
         return err_new(
             "Different refcount widths than 16 bits require compatibility level 1.1 or above (use version=v3 or "
             "greater)");
@@ -182,7 +182,7 @@ static struct err *lay_out(struct creation *c)
 {
     struct qcow2_header *h = &c->header;
     uint64_t cluster = UINT64_C(1) << h->cluster_bits;
-    uint64_t per_block = cluster * 8 >> h->refcount_order;
+    uint64_t per_block = cluster * 8 >> h->fields.refcount_order;
     unsigned entry_bits = h->fields.incompatible & QCOW2_INCOMPAT_EXTENDED_L2 ? 4 : 3;
     uint64_t l1_entries = div_round_up(c->size, cluster << (h->cluster_bits - entry_bits));
     uint64_t blocks = 1, table = 1, used;
@@ -224,7 +224,7 @@ static bool fill_refcounts(struct creation *c)
     for (uint64_t i = 0; i < blocks; i++)
         store_be64(c->buf + i * 8, cluster + c->reftable_bytes + i * cluster);
     for (uint64_t i = 0; i < c->total / cluster; i++)
-        qcow2_refcount_store(c->buf + c->reftable_bytes, h->refcount_order, i, 1);
+        qcow2_refcount_store(c->buf + c->reftable_bytes, h->fields.refcount_order, i, 1);
     return true;
 }
 

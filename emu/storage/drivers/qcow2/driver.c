@@ -12,6 +12,7 @@
 #include "emu/storage/drivers/qcow2/open.h"
 #include "emu/storage/drivers/qcow2/qcow2.h"
 #include "emu/storage/drivers/qcow2/resize.h"
+#include "emu/storage/drivers/qcow2/snapshot.h"
 
 static int qcow2_probe(const uint8_t *buf, size_t len, const char *filename)
 {
@@ -39,7 +40,7 @@ static void qcow2_facts(struct node *node, struct image_facts *facts, driver_don
         json_object_set_bool(data, "lazy-refcounts", f->compatible & QCOW2_COMPAT_LAZY_REFCOUNTS);
         if (q->bitmaps.stored.len)
             json_object_set(data, "bitmaps", qcow2_stored_bitmaps_json(&q->bitmaps.stored));
-        json_object_set_int(data, "refcount-bits", INT64_C(1) << q->header.refcount_order);
+        json_object_set_int(data, "refcount-bits", INT64_C(1) << q->header.fields.refcount_order);
         json_object_set_bool(data, "corrupt", f->incompatible & QCOW2_INCOMPAT_CORRUPT);
         json_object_set_bool(data, "extended-l2", q->geo.subs > 1);
     } else {
@@ -151,4 +152,5 @@ const struct driver driver_qcow2 = {
     .probe = qcow2_probe,
     .create = qcow2_create,
     .create_options = qcow2_create_options,
+    .snapshots = &qcow2_snapshot_ops,
 };

@@ -28,7 +28,7 @@ static struct err *parse_version3(struct qcow2_header *header, const uint8_t *da
     header->fields.incompatible = load_be64(data + QCOW2_HDR_INCOMPATIBLE);
     header->fields.compatible = load_be64(data + QCOW2_HDR_COMPATIBLE);
     header->fields.autoclear = load_be64(data + QCOW2_HDR_AUTOCLEAR);
-    header->refcount_order = load_be32(data + QCOW2_HDR_REFCOUNT_ORDER);
+    header->fields.refcount_order = load_be32(data + QCOW2_HDR_REFCOUNT_ORDER);
     header->header_len = load_be32(data + QCOW2_HDR_LEN);
     if (header->header_len < QCOW2_HDR_V3_MIN_LEN)
         return err_new("qcow2 header too short");
@@ -36,7 +36,7 @@ static struct err *parse_version3(struct qcow2_header *header, const uint8_t *da
         return err_new("qcow2 header exceeds cluster size");
     if (header->header_len > QCOW2_HDR_COMPRESSION && len > QCOW2_HDR_COMPRESSION)
         header->compression = data[QCOW2_HDR_COMPRESSION];
-    if (header->refcount_order > 6)
+    if (header->fields.refcount_order > 6)
         return err_new("Reference count entry width too large; may not exceed 64 bits");
     return NULL;
 }
@@ -75,10 +75,9 @@ static struct err *check_tables(const struct qcow2_header *header)
     if (!f->reftable_offset ||
         !place_ok(header, f->reftable_offset, f->reftable_clusters * cluster))
         return err_new("Reference count table offset invalid");
-    if (header->nb_snapshots > QCOW2_SNAPSHOTS_MAX)
+    if (f->nb_snapshots > QCOW2_SNAPSHOTS_MAX)
         return err_new("Snapshot table too large");
-    if (header->nb_snapshots &&
-        (!header->snapshots_offset || !place_ok(header, header->snapshots_offset, 0)))
+    if (f->nb_snapshots && (!f->snapshots_offset || !place_ok(header, f->snapshots_offset, 0)))
         return err_new("Snapshot table offset invalid");
     if (f->l1_size > QCOW2_L1_BYTES_MAX / 8)
         return err_new("Active L1 table too large");
@@ -110,9 +109,9 @@ struct err *qcow2_header_parse(struct qcow2_header *header, const uint8_t *data,
     f->l1_offset = load_be64(data + QCOW2_HDR_L1_OFFSET);
     f->reftable_offset = load_be64(data + QCOW2_HDR_REFTABLE_OFFSET);
     f->reftable_clusters = load_be32(data + QCOW2_HDR_REFTABLE_CLUSTERS);
-    header->nb_snapshots = load_be32(data + QCOW2_HDR_SNAPSHOTS);
-    header->snapshots_offset = load_be64(data + QCOW2_HDR_SNAPSHOTS_OFFSET);
-    header->refcount_order = 4;
+    f->nb_snapshots = load_be32(data + QCOW2_HDR_SNAPSHOTS);
+    f->snapshots_offset = load_be64(data + QCOW2_HDR_SNAPSHOTS_OFFSET);
+    f->refcount_order = 4;
     header->header_len = QCOW2_HDR_V2_LEN;
     if (header->version == 3)
         TRY(parse_version3(header, data, len));
@@ -141,8 +140,11 @@ void qcow2_header_patch(uint8_t *sector, uint32_t version, const struct qcow2_he
     store_be64(sector + QCOW2_HDR_L1_OFFSET, fields->l1_offset);
     store_be64(sector + QCOW2_HDR_REFTABLE_OFFSET, fields->reftable_offset);
     store_be32(sector + QCOW2_HDR_REFTABLE_CLUSTERS, fields->reftable_clusters);
+    store_be32(sector + QCOW2_HDR_SNAPSHOTS, fields->nb_snapshots);
+    store_be64(sector + QCOW2_HDR_SNAPSHOTS_OFFSET, fields->snapshots_offset);
     if (version < 3)
         return;
+    store_be32(sector + QCOW2_HDR_REFCOUNT_ORDER, fields->refcount_order);
     store_be64(sector + QCOW2_HDR_INCOMPATIBLE, fields->incompatible);
     store_be64(sector + QCOW2_HDR_COMPATIBLE, fields->compatible);
     store_be64(sector + QCOW2_HDR_AUTOCLEAR, fields->autoclear);

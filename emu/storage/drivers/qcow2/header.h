@@ -24,7 +24,10 @@ struct qcow2_header_fields {
     uint64_t l1_offset;
     uint64_t reftable_offset;
     uint32_t reftable_clusters;
+    uint32_t nb_snapshots;
+    uint64_t snapshots_offset;
     uint64_t incompatible, compatible, autoclear;
+    uint32_t refcount_order;
 };
 
 struct qcow2_extension {
@@ -35,10 +38,7 @@ struct qcow2_extension {
 struct qcow2_header {
     uint32_t version;
     uint32_t cluster_bits;
-    uint32_t refcount_order;
     uint32_t header_len;
-    uint32_t nb_snapshots;
-    uint64_t snapshots_offset;
     uint8_t compression; /* enum qcow2_compression */
     struct qcow2_header_fields fields;
     uint8_t sector[QCOW2_SECTOR]; /* The first sector as on disk. */

@@ -261,11 +261,8 @@ struct err *qcow2_header_build(struct qcow2_header *header, uint8_t *cluster, si
     store_be32(cluster, QCOW2_MAGIC);
     store_be32(cluster + QCOW2_HDR_VERSION, header->version);
     store_be32(cluster + QCOW2_HDR_CLUSTER_BITS, header->cluster_bits);
-    store_be32(cluster + QCOW2_HDR_SNAPSHOTS, header->nb_snapshots);
-    store_be64(cluster + QCOW2_HDR_SNAPSHOTS_OFFSET, header->snapshots_offset);
     qcow2_header_patch(cluster, header->version, &header->fields);
     if (header->version >= 3) {
-        store_be32(cluster + QCOW2_HDR_REFCOUNT_ORDER, header->refcount_order);
         store_be32(cluster + QCOW2_HDR_LEN, header->header_len);
         if (header->header_len > QCOW2_HDR_COMPRESSION)
             cluster[QCOW2_HDR_COMPRESSION] = header->compression;

@@ -122,8 +122,8 @@ int qcow2_map_is_zero(struct qcow2 *q, uint64_t offset, uint64_t len, struct qco
                       bool *out)
 {
     *out = false;
-    len = MIN(len, sub_saturate_u64(q->header.fields.size,
-                                    offset)); /* There is nothing behind the end. */
+    /* There is nothing behind the end. */
+    len = MIN(len, sub_saturate_u64(qcow2_readable_end(q, offset), offset));
     while (len) {
         struct qcow2_extent extent;
         int ret = qcow2_map_lookup(q, offset, len, wait, &extent);
@@ -133,7 +133,7 @@ int qcow2_map_is_zero(struct qcow2 *q, uint64_t offset, uint64_t len, struct qco
         if (extent.kind == QCOW2_SUB_DATA || extent.kind == QCOW2_SUB_COMPRESSED)
             return 0;
         if ((extent.kind == QCOW2_SUB_NONE || extent.kind == QCOW2_SUB_NONE_KEPT) &&
-            q->node->backing && offset < q->node->backing->node->size)
+            q->node->backing && offset < MIN(q->node->backing->node->size, q->header.fields.size))
             return 0;
         offset += extent.len;
         len -= extent.len;

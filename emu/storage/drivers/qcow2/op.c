@@ -21,8 +21,11 @@ uint64_t qcow2_op_oldest(const struct qcow2 *q)
 static void complete(struct qcow2_op *op, int result)
 {
     struct qcow2 *q = op->q;
+    bool idle;
 
     list_del(&op->link);
+    /* The holder's own operations run while it holds the image; it does not wait for them here. */
+    idle = list_empty(&q->active) && !list_empty(&q->exclusive.idle);
     trace(qcow2_op_done, "kind %d offset %llu result %d", op->kind, (unsigned long long)op->base,
           result);
     if (q->limbo.next < q->limbo.durable.len)
@@ -31,6 +34,8 @@ static void complete(struct qcow2_op *op, int result)
         req_complete(op->req, result);
     else
         op->finished(op, result);
+    if (idle)
+        qcow2_exclusive_idle(q);
 }
 
 void qcow2_op_part_done(struct qcow2_op *op, int result)
@@ -157,19 +162,21 @@ static void init_write_parts(struct qcow2_op *op)
     }
 }
 
-static void op_start(struct qcow2_op *op, struct qcow2 *q, uint64_t offset, uint64_t len)
+void qcow2_op_start(struct qcow2_op *op)
 {
-    op->q = q;
+    struct qcow2 *q = op->q;
+
     op->seq = q->next_seq++;
-    op->pos = op->base = offset;
-    op->end = offset + len;
+    op->pos = op->base;
     qcow2_wait_init(&op->wait, op_wake);
     op->waiting = op->stepping = op->again = op->prepared = false;
     op->in_flight = 0;
     op->result = 0;
     list_add_tail(&q->active, &op->link);
     switch (op->kind) {
-    case REQ_READ: qcow2_read_start(&op->read, q, offset, len, op->data, read_done); return;
+    case REQ_READ:
+        qcow2_read_start(&op->read, q, op->base, op->end - op->base, op->data, read_done);
+        return;
     case REQ_WRITE:
         init_write_parts(op);
         op->start = op->flags & REQ_COMPRESSED ? qcow2_compress_start : qcow2_write_start;
@@ -192,15 +199,24 @@ static void op_start(struct qcow2_op *op, struct qcow2 *q, uint64_t offset, uint
     qcow2_op_step(op);
 }
 
-void qcow2_op_submit(struct node *node, struct req *req)
+void qcow2_op_submit_at(struct node *node, struct req *req, uint64_t offset)
 {
     struct qcow2_op *op = req->ctx;
 
+    op->q = qcow2_of(node);
     op->req = req;
     op->kind = req->kind;
     op->flags = req->flags;
     op->data = req->data;
-    op_start(op, qcow2_of(node), req->offset, req->len);
+    op->base = offset;
+    op->end = offset + req->len;
+    if (op->kind == REQ_FLUSH || !qcow2_exclusive_holds_back(op->q, op))
+        qcow2_op_start(op);
+}
+
+void qcow2_op_submit(struct node *node, struct req *req)
+{
+    qcow2_op_submit_at(node, req, req->offset);
 }
 
 void qcow2_op_run(struct qcow2_op *op, struct qcow2 *q, enum req_kind kind, uint64_t offset,
@@ -212,7 +228,10 @@ void qcow2_op_run(struct qcow2_op *op, struct qcow2 *q, enum req_kind kind, uint
     op->kind = kind;
     op->flags = 0;
     op->data = data;
-    op_start(op, q, offset, len);
+    op->q = q;
+    op->base = offset;
+    op->end = offset + len;
+    qcow2_op_start(op);
 }
 
 /* ---- Claims (O9) ---- */

@@ -57,6 +57,10 @@ struct qcow2_op {
 
 /* driver->submit */
 void qcow2_op_submit(struct node *node, struct req *req);
+/* The same, at another guest offset than the request's. */
+void qcow2_op_submit_at(struct node *node, struct req *req, uint64_t offset);
+/* Starts one that was set up by these (or kept by exclusive.h). */
+void qcow2_op_start(struct qcow2_op *op);
 /* An operation of the driver's own: WRITE (not compressed), ZERO or DISCARD. finished may be called from within. */
 void qcow2_op_run(struct qcow2_op *op, struct qcow2 *q, enum req_kind kind, uint64_t offset,
                   uint64_t len, struct iov_view data,

@@ -66,6 +66,8 @@ static void qcow2_fini(struct qcow2 *q)
     qcow2_owner_fini(&q->owner);
     qcow2_snapshots_fini(&q->snapshots);
     qcow2_bitmaps_fini(q);
+    xfree(q->snapshot_infos);
+    q->snapshot_infos = NULL;
     qcow2_limbo_fini(q);
     qcow2_commit_fini(q);
     qcow2_header_fini(&q->header);
@@ -118,14 +120,14 @@ static uint64_t table_bytes(const struct qcow2 *q, uint64_t offset, uint64_t byt
 
 static uint64_t snapshot_bytes(const struct qcow2 *q, uint64_t wanted)
 {
-    uint64_t have = sub_saturate_u64(q->file_size, q->header.snapshots_offset);
+    uint64_t have = sub_saturate_u64(q->file_size, q->header.fields.snapshots_offset);
 
     return MIN(MIN(have, wanted), QCOW2_SNAPSHOT_TABLE_BYTES_MAX);
 }
 
 /* ---- What was read ---- */
 
-static void set_geometry(struct qcow2 *q)
+void qcow2_set_geometry(struct qcow2 *q)
 {
     const struct qcow2_header *h = &q->header;
     struct qcow2_geometry *geo = &q->geo;
@@ -140,9 +142,9 @@ static void set_geometry(struct qcow2 *q)
     geo->subs = extended ? QCOW2_SUBCLUSTERS : 1;
     geo->sub_bits = h->cluster_bits - (extended ? 5 : 0);
     geo->sub_size = UINT32_C(1) << geo->sub_bits;
-    geo->refcount_order = h->refcount_order;
-    geo->refcount_max = bits_mask64(1U << h->refcount_order);
-    geo->refblock_bits = h->cluster_bits + 3 - h->refcount_order;
+    geo->refcount_order = h->fields.refcount_order;
+    geo->refcount_max = bits_mask64(1U << h->fields.refcount_order);
+    geo->refblock_bits = h->cluster_bits + 3 - h->fields.refcount_order;
 }
 
 /* Without its autoclear bit the bitmaps extension is not valid ("Bitmaps extension"): nothing of it is looked at. */
@@ -172,8 +174,8 @@ static struct err *take_header(struct opening *o)
     uint64_t bytes;
 
     TRY(qcow2_header_parse_extensions(&q->header, o->buf, o->len));
-    set_geometry(q);
     drop_untrusted_bitmaps(o);
+    qcow2_set_geometry(q);
     TRY(qcow2_options_read(q, o->opts, &options));
     q->corrupt = false;
     if (q->header.fields.incompatible & QCOW2_INCOMPAT_CORRUPT && !q->read_only &&
@@ -195,7 +197,7 @@ static struct err *take_header(struct opening *o)
 }
 
 /* All metadata clusters; those named first win where an image has them overlap, and writes then find out. */
-static int build_owners(struct qcow2 *q)
+int qcow2_build_owners(struct qcow2 *q)
 {
     const struct qcow2_header_fields *f = &q->header.fields;
     unsigned bits = q->geo.cluster_bits;
@@ -212,7 +214,7 @@ static int build_owners(struct qcow2 *q)
             ADD(q->reftable.entries[i], 1, REFBLOCK);
     }
     ADD(f->l1_offset, (uint64_t)f->l1_size * 8, L1);
-    ADD(q->header.snapshots_offset, q->snapshots.table_size, SNAPSHOTS);
+    ADD(q->header.fields.snapshots_offset, q->snapshots.table_size, SNAPSHOTS);
     for (size_t i = 0; i < q->snapshots.list.len; i++)
         ADD(q->snapshots.list.items[i].l1_offset, (uint64_t)q->snapshots.list.items[i].l1_size * 8,
             INACTIVE_L1);
@@ -240,7 +242,7 @@ static void finish_setup(struct opening *o)
     struct qcow2 *q = o->q;
     struct node *node = o->node;
 
-    if (build_owners(q)) {
+    if (qcow2_build_owners(q)) {
         open_end(o, err_new_errno(ENOMEM, "Could not open qcow2 image"));
         return;
     }
@@ -286,7 +288,7 @@ static void open_read_done(struct req *req)
     case OPEN_SNAPSHOTS:
         err = take_snapshots(o, &more);
         if (!err && more) {
-            open_read(o, q->header.snapshots_offset, snapshot_bytes(q, o->len * 4));
+            open_read(o, q->header.fields.snapshots_offset, snapshot_bytes(q, o->len * 4));
             return;
         }
         if (!err) {
@@ -392,8 +394,8 @@ static void open_enter(struct opening *o, enum open_phase phase)
                   table_bytes(q, f->reftable_offset, (uint64_t)q->reftable.count * 8));
         return;
     case OPEN_SNAPSHOTS:
-        open_read(o, q->header.snapshots_offset,
-                  q->header.nb_snapshots ? snapshot_bytes(q, SNAPSHOT_READ_MIN) : 0);
+        open_read(o, q->header.fields.snapshots_offset,
+                  q->header.fields.nb_snapshots ? snapshot_bytes(q, SNAPSHOT_READ_MIN) : 0);
         return;
     case OPEN_REPAIR:
         if (q->read_only || o->flags & NODE_OPEN_CHECK ||
@@ -431,6 +433,7 @@ void qcow2_open(struct node *node, struct opts *opts, unsigned flags, driver_don
     extent_set_init(&q->in_flight);
     qcow2_limbo_init(q);
     qcow2_bitmaps_init(q);
+    qcow2_exclusive_init(q);
     o->node = node;
     o->q = q;
     o->opts = opts;

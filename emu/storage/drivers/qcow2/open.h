@@ -10,4 +10,10 @@ void qcow2_open(struct node *node, struct opts *opts, unsigned flags, driver_don
                 void *arg);
 void qcow2_close(struct node *node, driver_done_fn *done, void *arg);
 
+struct qcow2;
+/* Sizes that follow from q->header. */
+void qcow2_set_geometry(struct qcow2 *q);
+/* Fills the empty map of metadata clusters from the tables in memory. -ENOMEM. */
+MUST_USE int qcow2_build_owners(struct qcow2 *q);
+
 #endif

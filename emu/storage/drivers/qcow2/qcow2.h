@@ -38,6 +38,7 @@
 #include "emu/storage/drivers/qcow2/bitmaps.h"
 #include "emu/storage/drivers/qcow2/cache.h"
 #include "emu/storage/drivers/qcow2/commit.h"
+#include "emu/storage/drivers/qcow2/exclusive.h"
 #include "emu/storage/drivers/qcow2/format.h"
 #include "emu/storage/drivers/qcow2/header.h"
 #include "emu/storage/drivers/qcow2/limbo.h"
@@ -73,9 +74,11 @@ struct qcow2 {
     struct qcow2_cache l2_cache, ref_cache;
     struct qcow2_owner owner; /* Which host clusters are metadata. */
     struct qcow2_snapshots snapshots;
+    struct snapshot_info *snapshot_infos; /* owned; the same for others, NULL: not made yet. */
     struct qcow2_commit commit;
     struct qcow2_limbo limbo;
     struct qcow2_bitmaps bitmaps;
+    struct qcow2_exclusive exclusive;
 
     struct extent_set in_flight; /* struct qcow2_claim: guest ranges being allocated (O9). */
     struct list active;          /* struct qcow2_op, in order of start. */
@@ -118,6 +121,17 @@ int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...) PRINTF(2, 3);
 static inline bool qcow2_has_backing(const struct qcow2 *q)
 {
     return q->node->backing || q->header.backing_name;
+}
+
+/* Where what can be read around a guest offset ends: the disk, or the area behind it for the state of the VM. */
+static inline uint64_t qcow2_readable_end(const struct qcow2 *q, uint64_t offset)
+{
+    unsigned bits = q->geo.l2_bits + q->geo.cluster_bits;
+    uint64_t size = q->header.fields.size;
+
+    if (size && offset >> bits <= (size - 1) >> bits)
+        return size;
+    return (uint64_t)q->l1.count << bits;
 }
 
 /* Notes that the file is at least this long. */

@@ -164,7 +164,7 @@ static int start_part(struct qcow2_read *read, struct qcow2_read_part *part)
         return 0;
     case QCOW2_SUB_NONE:
     case QCOW2_SUB_NONE_KEPT:
-        if (backing) {
+        if (backing && read->pos < q->header.fields.size) {
             read_child(read, part, backing, backing->node->size, read->pos, extent.len);
             return 0;
         }
@@ -222,7 +222,7 @@ static void read_wake(struct qcow2_wait *wait, int result)
 void qcow2_read_start(struct qcow2_read *read, struct qcow2 *q, uint64_t offset, uint64_t len,
                       struct iov_view data, void (*done)(struct qcow2_read *read, int result))
 {
-    uint64_t size = q->header.fields.size, have = MIN(len, sub_saturate_u64(size, offset));
+    uint64_t have = MIN(len, sub_saturate_u64(qcow2_readable_end(q, offset), offset));
 
     read->q = q;
     read->base = read->pos = offset;

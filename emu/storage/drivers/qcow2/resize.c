@@ -15,6 +15,7 @@
 #include "emu/base/alloc.h"
 #include "emu/base/arith.h"
 #include "emu/base/check.h"
+#include "emu/storage/drivers/qcow2/l1.h"
 #include "emu/storage/drivers/qcow2/l2.h"
 #include "emu/storage/drivers/qcow2/op.h"
 #include "emu/storage/drivers/qcow2/qcow2.h"
@@ -66,48 +67,6 @@ static void resize_enter(struct resize *r, enum resize_phase phase)
 {
     r->phase = phase;
     resize_run(r);
-}
-
-static uint64_t l1_entries_for(const struct qcow2 *q, uint64_t size)
-{
-    return div_round_up(size, BIT64(q->geo.l2_bits + q->geo.cluster_bits));
-}
-
-/* Makes the L1 table long enough. The VM state of snapshots begins behind the disk: the border moves. */
-static int grow_l1(struct resize *r)
-{
-    struct qcow2 *q = r->q;
-    uint64_t need = l1_entries_for(q, r->size), bytes = align_up_u64(need * 8, q->geo.cluster_size);
-    uint64_t old_bytes =
-                 align_up_u64(MAX((uint64_t)q->l1.count * 8, UINT64_C(1)), q->geo.cluster_size),
-             offset;
-    struct qcow2_table grown;
-    bool had = q->l1.offset != 0;
-    int ret;
-
-    if (need <= q->l1.count)
-        return 0;
-    if (need > QCOW2_L1_BYTES_MAX / 8)
-        return -EFBIG;
-    ret = qcow2_alloc_region(q, bytes >> q->geo.cluster_bits, &r->wait, &offset);
-    if (ret)
-        return ret;
-    if (!qcow2_table_grown(&q->l1, (uint32_t)need, offset, &grown)) {
-        qcow2_limbo_add_unused(q, offset, bytes);
-        return -ENOMEM;
-    }
-    ret = qcow2_owner_add(&q->owner, offset >> q->geo.cluster_bits, bytes >> q->geo.cluster_bits,
-                          QCOW2_OWNER_L1, NULL);
-    if (had) {
-        qcow2_owner_remove(&q->owner, q->l1.offset >> q->geo.cluster_bits,
-                           old_bytes >> q->geo.cluster_bits);
-        qcow2_limbo_add(q, q->l1.offset, old_bytes, false);
-    }
-    qcow2_table_fini(&q->l1);
-    q->l1 = grown;
-    q->header.fields.l1_offset = offset;
-    q->header.fields.l1_size = (uint32_t)need;
-    return ret;
 }
 
 /* Takes clusters for [pos, size) that have none; new ones only, which read as zeroes. */
@@ -238,7 +197,7 @@ static void resize_run(struct resize *r)
     int ret = 0;
 
     switch (r->phase) {
-    case RESIZE_L1: ret = grow_l1(r); break;
+    case RESIZE_L1: ret = qcow2_l1_grow(q, qcow2_l1_entries_for(q, r->size), &r->wait); break;
     case RESIZE_PREALLOC:
         q->header.fields.size = r->size; /* In memory: operations below may use the new area. */
         ret = r->prealloc == PREALLOC_OFF ? 0 : preallocate(r);
@@ -284,7 +243,7 @@ static struct err *resize_allowed(const struct qcow2 *q, uint64_t size, enum pre
         return err_new("Image is read-only");
     if (size % QCOW2_SECTOR)
         return err_new("The new size must be a multiple of %u", QCOW2_SECTOR);
-    if (q->header.version < 3 && q->header.nb_snapshots)
+    if (q->header.version < 3 && q->header.fields.nb_snapshots)
         return err_new("Can't resize a v2 image which has snapshots");
     TRY(qcow2_bitmaps_check_resize(q));
     if (size < q->header.fields.size && prealloc != PREALLOC_OFF)
@@ -292,7 +251,7 @@ static struct err *resize_allowed(const struct qcow2 *q, uint64_t size, enum pre
     if (prealloc != PREALLOC_OFF && qcow2_has_backing(q) && q->geo.subs == 1)
         return err_new(
             "Backing file and preallocation can only be used at the same time if extended_l2 is enabled");
-    if (l1_entries_for(q, size) > QCOW2_L1_BYTES_MAX / 8 || size > INT64_MAX)
+    if (qcow2_l1_entries_for(q, size) > QCOW2_L1_BYTES_MAX / 8 || size > INT64_MAX)
         return err_set_errnum(err_new("Image is too big"), EFBIG);
     return NULL;
 }

@@ -2,7 +2,8 @@
 #define EMU_STORAGE_DRIVERS_QCOW2_SNAPSHOT_LIST_H
 
 /*
- * The table of internal snapshots ("Snapshots" in the format specification): parsing only.
+ * The table of internal snapshots ("Snapshots" in the format specification): parsing and building it, and the list
+ * in memory.
  */
 
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 #include "emu/base/err.h"
 #include "emu/base/json.h"
 #include "emu/base/vec.h"
+#include "emu/storage/snapshot.h"
 
 struct qcow2_header;
 
@@ -21,6 +23,9 @@ struct qcow2_snapshot {
     char *id, *name;  /* owned */
     uint32_t date_s, date_ns;
     uint64_t vm_clock_ns, vm_state_size, disk_size, icount;
+    uint32_t extra_size; /* Of the extra data found on disk. */
+    uint8_t *unknown;    /* owned; extra data beyond what is known, kept as it is. NULL: none. */
+    uint32_t unknown_len;
 };
 
 struct qcow2_snapshots {
@@ -29,6 +34,9 @@ struct qcow2_snapshots {
 };
 
 void qcow2_snapshots_fini(struct qcow2_snapshots *snapshots);
+void qcow2_snapshot_fini(struct qcow2_snapshot *snapshot);
+/* All entries again; table_size is 0 until the table is built. */
+void qcow2_snapshots_copy(struct qcow2_snapshots *out, const struct qcow2_snapshots *snapshots);
 /*
  * Parses header->nb_snapshots entries. *need_more: the table goes on after len, read more of it and
  * try again (snapshots is empty then).
@@ -36,7 +44,14 @@ void qcow2_snapshots_fini(struct qcow2_snapshots *snapshots);
 MUST_USE struct err *qcow2_snapshots_parse(struct qcow2_snapshots *snapshots,
                                            const struct qcow2_header *header, const uint8_t *data,
                                            size_t len, bool *need_more);
+/*
+ * The table as on disk, in memory of its own rounded up to `unit` bytes; sets table_size. NULL: out of memory.
+ * With more than QCOW2_SNAPSHOT_TABLE_BYTES_MAX bytes it cannot be stored: the caller looks.
+ */
+MUST_USE uint8_t *qcow2_snapshots_build(struct qcow2_snapshots *snapshots, uint64_t unit);
 /* Array of SnapshotInfo; new. */
 MUST_USE struct json *qcow2_snapshots_json(const struct qcow2_snapshots *snapshots);
+/* What others know of a snapshot; long ids and names are cut. */
+void qcow2_snapshot_info(const struct qcow2_snapshot *snapshot, struct snapshot_info *out);
 
 #endif

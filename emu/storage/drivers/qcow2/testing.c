@@ -498,3 +498,26 @@ struct err *test_check(struct test_world *w, struct node *node, unsigned fix,
     (w->format->check)(node, fix, result, waiter_done, &waiter);
     return wait_for(w, &waiter);
 }
+
+struct err *test_snapshot_show(struct test_world *w, struct node *node, const char *id)
+{
+    struct waiter waiter = { 0 };
+
+    node_snapshot_show(node, id, waiter_done, &waiter);
+    return wait_for(w, &waiter);
+}
+
+int test_vmstate(struct test_world *w, struct node *node, enum req_kind kind, uint64_t offset,
+                 uint64_t len, void *buf)
+{
+    struct iovec iov = { buf, len };
+    struct io_waiter io = { .req = { .kind = kind,
+                                     .offset = offset,
+                                     .len = len,
+                                     .data = iov_view(&iov, 1),
+                                     .done = io_done } };
+
+    node_submit_vmstate(node, &io.req);
+    check(test_wait(w, &io.done));
+    return io.req.result;
+}
