@@ -1,35 +1,42 @@
 /*
- * Resize.
+ * Resize. The image is held exclusively (exclusive.h) throughout.
  *
- * Growing: a larger L1 table in new clusters if needed (the commit switches the header with one sector, O8),
- * clusters for the new area if preallocation is asked for, zeroes where a longer backing file would show, and
- * at last the size in the header. Shrinking: what falls off is discarded, the rest of the last cluster is
- * zeroed (so that growing again does not bring old data back), then the size; tables keep their length. A
- * crash in between leaves the old size.
+ * Growing: what the L1 table has behind the old disk (the state of a VM) goes, a larger table in new clusters if
+ * needed, clusters for the new area if preallocation is asked for, zeroes where old content or a longer backing file
+ * would show, and at last the size in the header. A crash before leaves the old size.
+ *
+ * Shrinking: one plan of shadow.h takes away the tables and clusters behind the new end and sets the size; then
+ * the rest of the last cluster is zeroed, so that growing again does not bring old data back, and the end of the file
+ * that nothing uses any more is cut off.
  */
 
 #include "emu/storage/drivers/qcow2/resize.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "emu/base/alloc.h"
 #include "emu/base/arith.h"
 #include "emu/base/check.h"
 #include "emu/storage/drivers/qcow2/l1.h"
 #include "emu/storage/drivers/qcow2/l2.h"
+#include "emu/storage/drivers/qcow2/map.h"
 #include "emu/storage/drivers/qcow2/op.h"
 #include "emu/storage/drivers/qcow2/qcow2.h"
 #include "emu/storage/drivers/qcow2/refcount.h"
+#include "emu/storage/drivers/qcow2/shadow_tree.h"
 
 enum resize_phase {
+    RESIZE_TAKE,     /* The image is being taken. */
+    RESIZE_SHADOW,   /* Tables behind the end are being given up. */
     RESIZE_L1,       /* The L1 table may be too short. */
     RESIZE_PREALLOC, /* It is long enough; clusters of the new area are being taken. */
     RESIZE_EXTEND,   /* The file is being extended. */
     RESIZE_EDGE, /* A backing file would show in the rest of the old last cluster: it is being zeroed. */
     RESIZE_ZERO,   /* The same for the clusters behind it. */
     RESIZE_COMMIT, /* All is in memory but the size. */
-    RESIZE_CROP,   /* Shrinking: what falls off is being discarded. */
-    RESIZE_TAIL,   /* Shrinking: the rest of the last cluster is being zeroed. */
+    RESIZE_TAIL, /* Shrinking: the new size is durable; the rest of the last cluster is being zeroed. */
+    RESIZE_CUT,    /* Shrinking: the file's unused end is being cut off. */
 };
 
 struct resize {
@@ -44,6 +51,10 @@ struct resize {
     struct qcow2_op op;
     uint8_t *zeroes; /* owned */
     struct iovec iov;
+    struct qcow2_shadow shadow;
+    struct qcow2_tree tree;
+    bool planned;
+    uint64_t file_end; /* What the file has to be long for. */
 };
 
 static void resize_run(struct resize *r);
@@ -58,6 +69,7 @@ static void resize_end(struct resize *r, struct err *err)
         q->header.fields.size = r->old_size;
     else
         node_set_size(q->node, r->size);
+    qcow2_exclusive_drop(q, &r->wait);
     xfree(r->zeroes);
     xfree(r);
     done(arg, err);
@@ -123,10 +135,11 @@ static void op_finished(struct qcow2_op *op, int result)
 {
     struct resize *r = container_of(op, struct resize, op);
 
-    if (result)
+    if (result && r->phase != RESIZE_TAIL)
         resize_end(r, err_new_errno(result, "Failed to resize the image"));
     else
-        resize_enter(r, r->phase == RESIZE_TAIL ? RESIZE_COMMIT : r->phase + 1);
+        resize_enter(
+            r, r->phase + 1); /* A tail that keeps its bytes is zeroed when the disk grows again. */
 }
 
 /* Overwrites [from, to), which lies in one cluster, with zeroes. */
@@ -179,43 +192,193 @@ static int start_commit(struct resize *r)
 /* Zeroes an area or goes on to the next phase. The new size must already bound what the operation may touch. */
 static void zero_area(struct resize *r, uint64_t from, uint64_t to)
 {
+    if (from >= to)
+        resize_enter(r, r->phase + 1);
+    else if (r->phase == RESIZE_ZERO)
+        qcow2_op_run(&r->op, r->q, REQ_ZERO, from, to - from, (struct iov_view){ 0 }, op_finished);
+    else
+        write_zeroes(r, from, to);
+}
+
+/* Whether the rest of a cluster from offset on holds anything: 0, QCOW2_WAIT or -errno. */
+static int rest_is_zero(struct resize *r, uint64_t offset, bool *zero)
+{
+    struct qcow2 *q = r->q;
+    struct qcow2_extent extent;
+    int ret;
+
+    *zero = true;
+    if (is_aligned(offset, q->geo.cluster_size))
+        return 0;
+    for (uint64_t at = offset; *zero && at < qcow2_cluster_end(q, offset); at += extent.len) {
+        ret = qcow2_map_lookup(q, at, qcow2_cluster_end(q, offset) - at, &r->wait, &extent);
+        if (ret)
+            return ret;
+        *zero = extent.kind != QCOW2_SUB_DATA && extent.kind != QCOW2_SUB_COMPRESSED;
+    }
+    return 0;
+}
+
+/* What is between the old end and the end of its cluster must not be seen. */
+static void zero_edge(struct resize *r)
+{
+    struct qcow2 *q = r->q;
+    uint64_t end = MIN(qcow2_cluster_end(q, r->old_size), r->size);
+    bool zero;
+    int ret = rest_is_zero(r, r->old_size, &zero);
+
+    if (ret == QCOW2_WAIT)
+        return;
+    if (ret)
+        resize_end(r, err_new_errno(ret, "Failed to resize the image"));
+    else
+        zero_area(r, r->old_size, zero ? MIN(end, backing_end(r)) : end);
+}
+
+static void zero_tail(struct resize *r)
+{
+    bool zero;
+    int ret = rest_is_zero(r, r->size, &zero);
+
+    if (ret == QCOW2_WAIT)
+        return;
+    zero_area(r, r->size, ret || zero ? r->size : qcow2_cluster_end(r->q, r->size));
+}
+
+/* ---- Giving up tables ---- */
+
+static struct resize *resize_of(struct qcow2_shadow *s)
+{
+    return container_of(s, struct resize, shadow);
+}
+
+/* Growing keeps the tables of the old disk, shrinking those of the new one. */
+static int resize_plan(struct qcow2_shadow *s)
+{
+    struct resize *r = resize_of(s);
+    struct qcow2 *q = s->q;
+    uint64_t covers = BIT64(q->geo.l2_bits), clusters = div_round_up(r->size, q->geo.cluster_size);
+    uint64_t keep = qcow2_l1_entries_for(q, MIN(r->size, r->old_size));
+    int ret = 0;
+
+    if (!s->l1) {
+        ret = qcow2_shadow_make_l1(
+            s, MAX((uint32_t)qcow2_l1_entries_for(q, MAX(r->size, UINT64_C(1))), (uint32_t)keep));
+        if (ret)
+            return ret;
+        memcpy(s->l1, q->l1.entries, keep * sizeof(uint64_t));
+        if (r->size < r->old_size)
+            s->fields.size = r->size;
+    }
+    if (r->size < r->old_size && !r->planned && clusters % covers)
+        ret =
+            qcow2_tree_cut(&r->tree, (uint32_t)(clusters / covers), (uint32_t)(clusters % covers));
+    if (ret)
+        return ret;
+    if (!r->planned)
+        r->tree.next = 0;
+    r->planned = true;
+    return qcow2_tree_count(&r->tree, q->l1.entries, (uint32_t)keep, q->l1.count, -1);
+}
+
+static void resize_published(struct qcow2_shadow *s)
+{
+    struct resize *r = resize_of(s);
+    struct qcow2 *q = s->q;
+    uint64_t used = qcow2_counts_used(&s->new) << s->new.block_bits;
+
+    while (used && !qcow2_counts_get(&s->new, used - 1))
+        used--;
+    r->file_end = used << q->geo.cluster_bits;
+}
+
+static void shadow_done(struct qcow2_shadow *s, struct err *err)
+{
+    struct resize *r = resize_of(s);
+
+    qcow2_tree_fini(&r->tree);
+    if (err)
+        resize_end(r, err_prefix(err, "Failed to resize the image: "));
+    else
+        resize_enter(r, r->size < r->old_size ? RESIZE_TAIL : RESIZE_L1);
+}
+
+static const struct qcow2_shadow_ops resize_shadow = {
+    .plan = resize_plan,
+    .published = resize_published,
+    .done = shadow_done,
+};
+
+static bool has_vmstate(const struct qcow2 *q)
+{
+    for (uint64_t i = qcow2_l1_entries_for(q, q->header.fields.size); i < q->l1.count; i++) {
+        if (q->l1.entries[i])
+            return true;
+    }
+    return false;
+}
+
+static void start_shadow(struct resize *r)
+{
+    if (r->size > r->old_size && !has_vmstate(r->q)) {
+        resize_enter(r, RESIZE_L1);
+        return;
+    }
+    r->shadow.q = r->q;
+    r->shadow.ops = &resize_shadow;
+    r->shadow.new_order = r->q->geo.refcount_order;
+    r->shadow.punch = r->q->pass_discard_snapshot || r->q->pass_discard_request;
+    r->shadow.holder = &r->wait;
+    r->tree.s = &r->shadow;
+    qcow2_shadow_start(&r->shadow);
+}
+
+static void cut_done(void *arg, struct err *err)
+{
+    struct resize *r = arg;
     struct qcow2 *q = r->q;
 
-    if (from >= to) {
-        resize_enter(r, r->phase == RESIZE_TAIL ? RESIZE_COMMIT : r->phase + 1);
-    } else if (r->phase == RESIZE_ZERO) {
-        qcow2_op_run(&r->op, q, REQ_ZERO, from, to - from, (struct iov_view){ 0 }, op_finished);
-    } else {
-        write_zeroes(r, from, to);
+    if (!err) {
+        q->file_size = MIN(q->file_size, r->file_end);
+        q->fresh_from = MIN(q->fresh_from, r->file_end);
     }
+    err_ignore(err); /* A file that keeps its length is no failure. */
+    resize_end(r, NULL);
+}
+
+/* All is in the file that belongs there: what is in memory of the tail's zeroing is written by the next flush. */
+static void cut_file(struct resize *r)
+{
+    struct qcow2 *q = r->q;
+
+    if (qcow2_commit_needed(q) || !qcow2_limbo_empty(q) || r->file_end >= q->node->file->node->size)
+        resize_end(r, NULL);
+    else
+        edge_truncate(q->node->file, r->file_end, false, PREALLOC_OFF, cut_done, r);
 }
 
 static void resize_run(struct resize *r)
 {
     struct qcow2 *q = r->q;
-    uint64_t edge = qcow2_cluster_end(q, r->old_size), tail = qcow2_cluster_end(q, r->size);
+    uint64_t edge = qcow2_cluster_end(q, r->old_size);
     int ret = 0;
 
     switch (r->phase) {
+    case RESIZE_TAKE: ret = qcow2_exclusive_take(q, &r->wait); break;
+    case RESIZE_SHADOW: start_shadow(r); return;
     case RESIZE_L1: ret = qcow2_l1_grow(q, qcow2_l1_entries_for(q, r->size), &r->wait); break;
     case RESIZE_PREALLOC:
         q->header.fields.size = r->size; /* In memory: operations below may use the new area. */
         ret = r->prealloc == PREALLOC_OFF ? 0 : preallocate(r);
         break;
     case RESIZE_EXTEND: extend_file(r); return;
-    case RESIZE_EDGE: zero_area(r, r->old_size, MIN(edge, backing_end(r))); return;
+    case RESIZE_EDGE: zero_edge(r); return;
     case RESIZE_ZERO:
         zero_area(r, edge, MIN(align_up_u64(backing_end(r), q->geo.cluster_size), r->size));
         return;
     case RESIZE_COMMIT: ret = start_commit(r); break;
-    case RESIZE_CROP:
-        if (tail >= r->old_size)
-            resize_enter(r, RESIZE_TAIL);
-        else
-            qcow2_op_run(&r->op, q, REQ_DISCARD, tail, r->old_size - tail, (struct iov_view){ 0 },
-                         op_finished);
-        return;
-    case RESIZE_TAIL: zero_area(r, r->size, MIN(tail, r->old_size)); return;
+    case RESIZE_TAIL: zero_tail(r); return;
+    case RESIZE_CUT: cut_file(r); return;
     }
     if (ret == QCOW2_WAIT)
         return;
@@ -276,5 +439,5 @@ void qcow2_truncate(struct node *node, uint64_t size, bool exact, enum prealloc 
     r->arg = arg;
     r->pos = qcow2_cluster_start(q, r->old_size);
     qcow2_wait_init(&r->wait, resize_wake);
-    resize_enter(r, size < r->old_size ? RESIZE_CROP : RESIZE_L1);
+    resize_enter(r, RESIZE_TAKE);
 }

@@ -428,7 +428,7 @@ static void shadow_end(struct qcow2_shadow *s)
     vec_fini(&s->pieces);
     xfree(s->l1);
     xfree(s->sector);
-    if (!s->keep_exclusive)
+    if (!s->holder)
         qcow2_exclusive_drop(s->q, &s->wait);
     s->ops->done(s, err);
 }
@@ -440,7 +440,7 @@ static int run_phase(struct qcow2_shadow *s)
     int ret;
 
     switch (s->phase) {
-    case QCOW2_SHADOW_TAKE: return qcow2_exclusive_take(q, &s->wait);
+    case QCOW2_SHADOW_TAKE: return s->holder ? 0 : qcow2_exclusive_take(q, &s->wait);
     case QCOW2_SHADOW_LOAD: ret = load_blocks(s); return ret ? ret : prepare_new(s);
     case QCOW2_SHADOW_PLAN: ret = s->ops->plan(s); return ret ? ret : place_all(s);
     case QCOW2_SHADOW_WRITE:

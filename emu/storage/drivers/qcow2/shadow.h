@@ -77,7 +77,8 @@ struct qcow2_shadow {
     const struct qcow2_shadow_ops *ops;
     enum qcow2_shadow_phase phase;
     bool stepping, busy, sole;
-    bool keep_exclusive; /* The owner holds the image (by wait) before and after. */
+    /* The owner holds the image by this before and after; NULL: it is taken and dropped by the machine. */
+    const struct qcow2_wait *holder;
     struct err *err;     /* owned */
     int result, undone_for;
     struct qcow2_wait wait;
