@@ -235,6 +235,7 @@ static struct json *create_options(const struct driver *driver, const struct jso
     struct json *options = json_object();
     const char *key;
     struct json *value;
+    bool on;
 
     json_object_set_str(options, "driver", driver->name);
     json_object_for_each(values, i, key, value) {
@@ -248,7 +249,10 @@ static struct json *create_options(const struct driver *driver, const struct jso
                 name = xstrdup(renamed[k].schema);
             }
         }
-        if (strcmp(key, "compat") == 0)
+        if (strcmp(key, "static") == 0)
+            json_object_set_str(options, "preallocation",
+                                json_as_bool(value, &on) && on ? "metadata" : "off");
+        else if (strcmp(key, "compat") == 0)
             json_object_set_str(options, name, version_of(json_as_str(value)));
         else
             json_object_set(options, name, json_ref(value));

@@ -2,8 +2,13 @@
 #include "emu/storage/driver.h"
 
 const struct driver *const all_drivers[] = {
-    /* clang-format off: one a line */
-    &driver_file,  &driver_nbd, &driver_null_aio, &driver_null_co,
-    &driver_qcow2, &driver_qed, &driver_raw,      NULL,
-    /* clang-format on */
+    &driver_file, //
+    &driver_nbd, //
+    &driver_null_aio, //
+    &driver_null_co, //
+    &driver_qcow2, //
+    &driver_qed, //
+    &driver_raw, //
+    &driver_vdi, //
+    NULL,
 };

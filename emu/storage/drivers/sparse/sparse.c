@@ -270,7 +270,10 @@ static int status_start(struct sparse_op *op)
         break;
     case SPARSE_ZERO: status->flags = STATUS_ZERO; break;
     case SPARSE_COMPRESSED: status->flags = STATUS_DATA | STATUS_COMPRESSED; break;
-    case SPARSE_HOLE: break;
+    case SPARSE_HOLE:
+        /* Where there is never a backing file, this layer decides. */
+        status->flags = s->node->driver->supports_backing ? 0 : STATUS_ZERO;
+        break;
     }
     op->pos = op->end;
     return 0;
