@@ -2,13 +2,15 @@
 #include "emu/storage/driver.h"
 
 const struct driver *const all_drivers[] = {
-    &driver_file, //
-    &driver_nbd, //
-    &driver_null_aio, //
-    &driver_null_co, //
-    &driver_qcow2, //
-    &driver_qed, //
-    &driver_raw, //
-    &driver_vdi, //
+    /* clang-format off: one a line */
+    &driver_file,
+    &driver_nbd,
+    &driver_null_aio,
+    &driver_null_co,
+    &driver_qcow2,
+    &driver_qed,
+    &driver_raw,
+    &driver_vdi,
     NULL,
+    /* clang-format on */
 };
