@@ -204,13 +204,18 @@ def gen_types_c(schema, module):
 
 # ---- Commands and events ----
 
+def args_struct(schema, entity):
+    """What a handler gets; with 'gen': false the object as it came, which may have more members."""
+    return "json" if entity.expr.get("gen") is False else "qapi_" + schema.types[entity.args].c
+
+
 def gen_commands_h(schema, module):
     guard = "EMU_QMP_QMP_%s_H" % module.upper()
     out = "/* Generated from %s.json. */\n#ifndef %s\n#define %s\n\n" % (module, guard, guard)
     out += '#include "emu/qmp/call.h"\n#include "emu/qmp/events.h"\n#include "emu/qmp/spec.h"\n'
     out += '#include "emu/qmp/schema/qapi_%s.h"\n' % module
     for entity in schema.module_entities(module, "command"):
-        args = ", const struct qapi_%s *args" % schema.types[entity.args].c if entity.args else ""
+        args = ", const struct %s *args" % args_struct(schema, entity) if entity.args else ""
         out += "\n%stypedef void qmp_%s_fn(struct qmp_call *call%s);\n" % (doc_comment(entity), entity.c, args)
         out += "extern const struct qmp_command_spec qmp_spec_%s;\n" % entity.c
         returns = entity.expr.get("returns")
@@ -238,6 +243,8 @@ def gen_commands_c(schema, module):
         returns = entity.expr.get("returns")
         flags = [f for key, f in (("allow-oob", "QMP_OOB"), ("allow-preconfig", "QMP_PRECONFIG"))
                  if entity.expr.get(key)]
+        if entity.expr.get("gen") is False:
+            flags.append("QMP_RAW_ARGS")
         definition, features = gen_features(entity.c, entity.features)
         out += "\n%sstatic void invoke_%s(qmp_any_fn *fn, struct qmp_call *call, const void *args)\n{\n" % (
             definition, entity.c)

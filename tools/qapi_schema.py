@@ -23,7 +23,7 @@ RESERVED = set("""auto break case char const continue default do double else enu
 META = {
     "enum": {"data", "features"}, "struct": {"base", "data", "features"},
     "union": {"base", "discriminator", "data", "features"}, "alternate": {"data", "features"},
-    "command": {"data", "returns", "features", "allow-oob", "allow-preconfig"},
+    "command": {"data", "returns", "features", "allow-oob", "allow-preconfig", "gen"},
     "event": {"data", "features", "rate-limit"},
 }
 

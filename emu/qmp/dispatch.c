@@ -73,6 +73,10 @@ static struct err *prepare(const struct qmp_dispatch *d, const struct json *mess
     TRY(find_command(d, &request, &call->command));
     if (!request.arguments)
         request.arguments = no_arguments = json_object();
+    if (call->command->spec->flags & QMP_RAW_ARGS) {
+        call->args = json_ref(request.arguments);
+        return NULL;
+    }
     return qapi_decode(call->command->spec->args, request.arguments, QAPI_STRICT, &call->args);
 }
 
@@ -115,7 +119,9 @@ static void finish(struct qmp_call *call, struct json *reply)
         call->deliver(call, reply);
     else
         json_free(reply);
-    if (call->command)
+    if (call->command && call->command->spec->flags & QMP_RAW_ARGS)
+        json_free(call->args);
+    else if (call->command)
         qapi_free(call->command->spec->args, call->args);
     json_free(call->id);
     xfree(call);

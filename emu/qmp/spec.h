@@ -24,6 +24,7 @@ typedef void qmp_any_fn(void);
 enum qmp_command_flags {
     QMP_OOB = 1,       /* May be called with exec-oob, then on the monitor thread. */
     QMP_PRECONFIG = 2, /* May be called before the machine exists. */
+    QMP_RAW_ARGS = 4,  /* The handler gets the arguments object as it came, a struct json. */
 };
 
 /* Generated: one per command of the schema. */

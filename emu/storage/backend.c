@@ -18,6 +18,8 @@ struct err *backend_new(struct graph *graph, const char *name, struct backend **
     backend = NEW(struct backend);
     backend->graph = graph;
     backend->name = xstrdup(name);
+    backend->shared = PERM_ALL;
+    backend->write_cache = true;
     list_add_tail(&graph->backends, &backend->link);
     *out = backend;
     return NULL;
@@ -27,12 +29,118 @@ void backend_free(struct backend *backend)
 {
     if (!backend)
         return;
-    check(!backend->root);
+    check(!backend->ops);
+    backend_remove(backend);
     list_del(&backend->link);
     xfree(backend->name);
     xfree(backend->device);
+    xfree(backend->device_path);
     xfree(backend);
 }
+
+const char *backend_label(const struct backend *backend)
+{
+    if (*backend->name || !backend->device)
+        return backend->name;
+    return backend->device;
+}
+
+/* ---- The disk ---- */
+
+static char *identify(struct edge *edge)
+{
+    const struct backend *backend = edge->owner;
+    const char *label = backend_label(backend);
+
+    if (!*label)
+        return xstrdup("an unnamed block device");
+    return xasprintf("block device '%s'", label);
+}
+
+static void drained_begin(struct edge *edge)
+{
+    const struct backend *backend = edge->owner;
+
+    if (backend->ops && backend->ops->drained_begin)
+        backend->ops->drained_begin(backend->owner);
+}
+
+static void drained_end(struct edge *edge)
+{
+    const struct backend *backend = edge->owner;
+
+    if (backend->ops && backend->ops->drained_end)
+        backend->ops->drained_end(backend->owner);
+}
+
+static void resized(struct edge *edge)
+{
+    const struct backend *backend = edge->owner;
+
+    if (backend->ops && backend->ops->resized)
+        backend->ops->resized(backend->owner);
+}
+
+static const struct edge_parent_ops backend_parent = {
+    .what = "block device",
+    .identify = identify,
+    .drained_begin = drained_begin,
+    .drained_end = drained_end,
+    .resized = resized,
+};
+
+struct err *backend_insert(struct backend *backend, struct node *node)
+{
+    check(!backend->root);
+    return edge_attach(node, "root", &backend_parent, backend, backend->perm, backend->shared,
+                       &backend->root);
+}
+
+void backend_remove(struct backend *backend)
+{
+    struct edge *root = backend->root;
+
+    backend->root = NULL;
+    if (root)
+        edge_detach(root);
+}
+
+struct err *backend_set_perm(struct backend *backend, uint32_t perm, uint32_t shared)
+{
+    if (backend->root)
+        TRY(edge_set_perm(backend->root, perm, shared));
+    backend->perm = perm;
+    backend->shared = shared;
+    return NULL;
+}
+
+/* ---- The device ---- */
+
+struct err *backend_attach(struct backend *backend, const struct backend_device_ops *ops,
+                           void *owner, const char *device, const char *path)
+{
+    if (backend->ops)
+        return err_new("Drive '%s' is already in use by another block device", backend->name);
+    backend->ops = ops;
+    backend->owner = owner;
+    backend->device = xstrdup(device);
+    backend->device_path = xstrdup(path);
+    backend->io_status = BACKEND_IO_OK;
+    return NULL;
+}
+
+void backend_detach(struct backend *backend)
+{
+    backend->ops = NULL;
+    backend->owner = NULL;
+    xfree(backend->device);
+    xfree(backend->device_path);
+    backend->device = NULL;
+    backend->device_path = NULL;
+    err_ignore(backend_set_perm(backend, 0, PERM_ALL)); /* Taking less cannot conflict. */
+}
+
+/* ---- Finding ---- */
 
 struct list *graph_backends(struct graph *graph) { return &graph->backends; }
 

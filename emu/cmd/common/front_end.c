@@ -68,6 +68,8 @@ static void monitors_closed(void *arg)
 {
     struct front_end *fe = arg;
 
+    if (fe->config.release)
+        fe->config.release(fe->config.program);
     graph_close_all(fe->world.graph, nodes_closed, fe);
 }
 
@@ -92,13 +94,6 @@ static void exports_gone(void *arg, struct err *err)
     jobs_cancel_all(&fe->jobs, jobs_gone, fe);
 }
 
-static void program_gone(void *arg)
-{
-    struct front_end *fe = arg;
-
-    exports_close_all(fe->world.exports, exports_gone, fe);
-}
-
 static void quit(struct world *world, void (*done)(void *arg), void *arg)
 {
     struct front_end *fe = world->front_end;
@@ -109,10 +104,9 @@ static void quit(struct world *world, void (*done)(void *arg), void *arg)
     if (fe->quitting)
         return;
     fe->quitting = true;
-    if (fe->config.end)
-        fe->config.end(fe->config.program, program_gone, fe);
-    else
-        program_gone(fe);
+    if (fe->config.ending)
+        fe->config.ending(fe->config.program);
+    exports_close_all(fe->world.exports, exports_gone, fe);
 }
 
 static void on_signal(void *arg, int signo)

@@ -40,14 +40,13 @@ struct quitter {
 struct front_end_config {
     const char *argv0;
     const struct qmp_command_set *const *sets; /* Ended by NULL. */
-    /*
-     * The program's own part of the end, first of all: devices let go of their nodes. Calls
-     * gone(arg), at once or later. May be NULL.
-     */
-    void (*end)(void *program, void (*gone)(void *arg), void *arg);
+    /* The end begins: clients are told. May be NULL. */
+    void (*ending)(void *program);
+    /* Jobs and monitors are gone: what the program has plugged into nodes lets go. May be NULL. */
+    void (*release)(void *program);
     /* A signal that asks for the end. NULL: quit. */
     void (*signalled)(void *program, int signo);
-    void *program; /* For the two above. */
+    void *program; /* For the three above. */
 };
 
 struct front_end {

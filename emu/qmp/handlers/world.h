@@ -10,6 +10,7 @@ struct chardevs;
 struct graph;
 struct exports;
 struct jobs;
+struct machine;
 struct qmp_events;
 struct qmp_server;
 struct reactor;
@@ -23,6 +24,7 @@ struct world {
     struct yank *yank;
     struct graph *graph;
     struct jobs *jobs;
+    struct machine *machine;
     struct exports *exports;
     /* Asks for an orderly end. done(arg) is called from the loop when exports and jobs have ended, before
      * the monitors are closed. */

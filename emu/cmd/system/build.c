@@ -1,0 +1,206 @@
+/*
+ * Carries out the command line: character devices, objects, nodes and drives, monitors, the machine
+ * and its devices, in this order, for each depends on those before.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "emu/base/alloc.h"
+#include "emu/base/attrs.h"
+#include "emu/base/json_parse.h"
+#include "emu/base/keyval.h"
+#include "emu/base/str.h"
+#include "emu/chardev/chardev.h"
+#include "emu/chardev/cmdline.h"
+#include "emu/cmd/common/loop.h"
+#include "emu/cmd/system/help.h"
+#include "emu/cmd/system/system.h"
+#include "emu/machine/devices/table.h"
+#include "emu/qmp/monitor.h"
+#include "emu/qmp/server.h"
+
+/* Runs take on each option of a list; the error starts with the option as it was given. */
+static struct err *for_each(struct system *s, option_list *list,
+                            struct err *(*take)(struct system *s, const struct option_text *o))
+{
+    for (size_t i = 0; i < vec_len(list); i++) {
+        const struct option_text o = vec_at(list, i);
+
+        TRY(err_prefix(take(s, &o), "-%s %s: ", o.name, o.text));
+    }
+    return NULL;
+}
+
+static struct err *add_plain(struct system *s, const struct option_text *o)
+{
+    return front_end_option(&s->fe, o->name, o->text);
+}
+
+/* ---- Character devices of options that name none ---- */
+
+/* "chardev:ID" names one; anything else makes one called id. *out NULL: none is wanted. */
+static struct err *chardev_of(struct system *s, const char *text, const char *id,
+                              struct chardev **out)
+{
+    CLEANUP(qapi_free_chardev_add_args) struct qapi_chardev_add_args *args = NULL;
+    const char *name = str_after_prefix(text, "chardev:");
+
+    *out = NULL;
+    if (str_eq(text, "none"))
+        return NULL;
+    if (name) {
+        *out = chardev_find(s->fe.world.chardevs, name);
+        return *out ? NULL : err_new("Chardev '%s' not found", name);
+    }
+    TRY(chardev_parse_compat(text, id, &args));
+    return front_end_add_chardev(&s->fe, args, out);
+}
+
+/* ---- Monitors ---- */
+
+static struct err *add_compat_monitor(struct system *s, const char *text, bool control, bool pretty)
+{
+    CLEANUP(xfree) char *id = NULL;
+    struct chardev *chr;
+
+    id = xasprintf("compat_monitor%u", s->monitors++);
+    TRY(chardev_of(s, text, id, &chr));
+    if (!chr)
+        return NULL;
+    return control ? monitor_add(s->fe.world.server, chr, pretty) : NULL;
+}
+
+static struct err *add_monitor(struct system *s, const struct option_text *o)
+{
+    if (str_eq(o->name, "mon"))
+        return front_end_option(&s->fe, "monitor", o->text);
+    return add_compat_monitor(s, o->text, !str_eq(o->name, "monitor"),
+                              str_eq(o->name, "qmp-pretty"));
+}
+
+static struct err *add_monitors(struct system *s)
+{
+    TRY(for_each(s, &s->options.monitors, add_monitor));
+    if (!s->options.monitor_given && s->options.nographic && !s->options.serial_given &&
+        !s->options.no_defaults)
+        TRY(add_compat_monitor(s, "stdio", false, false));
+    return NULL;
+}
+
+/* ---- Drives ---- */
+
+/* What the options of their own mean, and where the machine has them. */
+static const struct {
+    const char *name, *implied;
+} disk_options[] = {
+    { "hda", "index=0,media=disk" },     { "hdb", "index=1,media=disk" },
+    { "hdc", "index=2,media=disk" },     { "hdd", "index=3,media=disk" },
+    { "fda", "index=0,if=floppy" },      { "fdb", "index=1,if=floppy" },
+    { "cdrom", "index=2,media=cdrom" },
+};
+
+static bool asks_for_formats(const char *text)
+{
+    CLEANUP(json_free) struct json *flat = NULL;
+    const char *format;
+
+    err_ignore(keyval_parse_flags(text, NULL, KEYVAL_LEGACY_BOOL | KEYVAL_FLAT, NULL, &flat));
+    format = flat ? json_object_get_str(flat, "format") : NULL;
+    return str_eq(format, "help") || str_eq(format, "?");
+}
+
+static struct err *add_drive(struct system *s, const struct option_text *o)
+{
+    const struct drive_defaults defaults = { .interface = DRIVE_IDE,
+                                             .snapshot = s->options.snapshot };
+    const char *implied = NULL;
+    struct waiter waiter = { 0 };
+    struct drive *drive;
+
+    for (size_t i = 0; i < ARRAY_LEN(disk_options); i++)
+        if (str_eq(disk_options[i].name, o->name))
+            implied = disk_options[i].implied;
+    if (!implied && asks_for_formats(o->text)) {
+        help_formats();
+        exit(0);
+    }
+    if (implied)
+        TRY(drive_parse("", o->text, implied, &defaults, &s->drives, &drive));
+    else
+        TRY(drive_parse(o->text, NULL, NULL, &defaults, &s->drives, &drive));
+    drive_open(s->fe.world.graph, drive, wait_done, &waiter);
+    return wait_for(s->fe.reactor, &waiter);
+}
+
+/* ---- Devices ---- */
+
+static struct err *add_device(struct system *s, const struct option_text *o)
+{
+    CLEANUP(json_free) struct json *options = NULL;
+    struct waiter waiter = { 0 };
+    bool help = false;
+
+    if (o->text[0] == '{')
+        TRY(json_parse_text(o->text, &options));
+    else
+        TRY(keyval_parse_flags(o->text, "driver", KEYVAL_LEGACY_BOOL | KEYVAL_FLAT, &help,
+                               &options));
+    if (help && !json_object_get_str(options, "driver")) {
+        help_devices();
+        exit(0);
+    }
+    if (help && help_device(json_object_get_str(options, "driver")))
+        exit(0);
+    machine_add_device(s->machine, options, wait_done, &waiter);
+    return wait_for(s->fe.reactor, &waiter);
+}
+
+static struct err *add_qtest(struct system *s, const struct option_text *o)
+{
+    struct chardev *chr;
+
+    TRY(chardev_of(s, o->text, "qtest", &chr));
+    return chr ? qtest_new(s, chr, &s->qtest) : NULL;
+}
+
+/* ---- The machine ---- */
+
+static struct err *make_machine(struct system *s)
+{
+    const char *name = s->options.machine ? s->options.machine : "pc";
+    const struct machine_class *class = machine_class_find(name);
+    struct err *err;
+
+    if (!class) {
+        err = err_new("unsupported machine type: \"%s\"", name);
+        err_hint_append(err, "Use -machine help to list supported machines\n");
+        return err;
+    }
+    s->machine = machine_new(s->fe.reactor, class);
+    s->machine->board.graph = s->fe.world.graph;
+    s->machine->board.objects = graph_objects(s->fe.world.graph);
+    s->machine->board.classes = all_device_classes;
+    s->machine->board.globals = s->options.globals;
+    s->machine->uuid = s->options.uuid;
+    s->machine->name = s->options.name ? xstrdup(s->options.name) : NULL;
+    s->fe.world.machine = s->machine;
+    machine_events_init(&s->machine_events, s->machine, s->fe.world.events);
+    return NULL;
+}
+
+struct err *system_build(struct system *s)
+{
+    struct system_options *o = &s->options;
+
+    TRY(make_machine(s));
+    TRY(for_each(s, &o->chardevs, add_plain));
+    TRY(for_each(s, &o->objects, add_plain));
+    TRY(for_each(s, &o->blockdevs, add_plain));
+    TRY(for_each(s, &o->drives, add_drive));
+    TRY(for_each(s, &o->qtest, add_qtest));
+    TRY(add_monitors(s));
+    TRY(machine_build(s->machine));
+    TRY(for_each(s, &o->devices, add_device));
+    machine_ready(s->machine);
+    return NULL;
+}

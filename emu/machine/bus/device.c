@@ -1,0 +1,345 @@
+/* Devices: making, properties, plugging and unplugging. See device.h. */
+#include "emu/machine/bus/device.h"
+
+#include <string.h>
+
+#include "emu/base/alloc.h"
+#include "emu/base/attrs.h"
+#include "emu/base/check.h"
+#include "emu/machine/bus/board.h"
+
+/* ---- Properties ---- */
+
+static void *field_of(struct device *dev, const struct prop *prop)
+{
+    return (char *)dev + prop->offset;
+}
+
+/* Walks both tables of a class. */
+static const struct prop *prop_at(const struct device_class *class, size_t i)
+{
+    const struct prop *tables[] = { class->props, class->more_props };
+
+    for (size_t t = 0; t < ARRAY_LEN(tables); t++) {
+        for (const struct prop *prop = tables[t]; prop && prop->name; prop++) {
+            if (i-- == 0)
+                return prop;
+        }
+    }
+    return NULL;
+}
+
+const struct prop *class_prop_at(const struct device_class *class, size_t i)
+{
+    const struct prop *prop = prop_at(class, i);
+    size_t own = 0;
+
+    if (prop || !class->inside)
+        return prop;
+    while (prop_at(class, own))
+        own++;
+    return class_prop_at(class->inside, i - own);
+}
+
+const struct prop *device_prop(struct device *dev, const char *name, struct device **in)
+{
+    const struct prop *prop;
+
+    for (; dev; dev = dev->inside) {
+        for (size_t i = 0; (prop = prop_at(dev->class, i)); i++) {
+            if (!str_eq(prop->name, name))
+                continue;
+            if (in)
+                *in = dev;
+            return prop;
+        }
+    }
+    return NULL;
+}
+
+static void set_default(struct device *dev, const struct prop *prop)
+{
+    void *field = field_of(dev, prop);
+    struct json *value = NULL;
+
+    if (prop->kind == &prop_bit) {
+        uint64_t *bits = field;
+
+        *bits = prop->number ? *bits | prop->bit : *bits & ~prop->bit;
+        return;
+    }
+    if (prop->text)
+        value = json_str(prop->text);
+    else if (prop->kind == &prop_enum)
+        value = json_str(prop->names[prop->number]);
+    else if (prop->kind == &prop_on_off_auto)
+        *(int *)field = (int)prop->number;
+    else if (prop->kind == &prop_bool)
+        value = json_bool(prop->number != 0);
+    else if (prop->number)
+        value = json_int(prop->number);
+    if (!value)
+        return;
+    err_free(prop->kind->set(dev, prop, field, value));
+    json_free(value);
+}
+
+struct err *device_set(struct device *dev, const char *name, const struct json *value)
+{
+    struct device *in;
+    const struct prop *prop = device_prop(dev, name, &in);
+
+    if (!prop)
+        return err_new("Property '%s.%s' not found", dev->class->name, name);
+    TRY(prop->kind->set(in, prop, field_of(in, prop), value));
+    map_put(&in->props_set, name, in);
+    return NULL;
+}
+
+void device_set_known(struct device *dev, const char *name, struct json *value)
+{
+    struct err *err = device_set(dev, name, value);
+
+    check(!err);
+    json_free(value);
+}
+
+bool device_was_set(const struct device *dev, const char *name)
+{
+    return map_has(&dev->props_set, name);
+}
+
+struct err *device_get(struct device *dev, const char *name, struct json **out)
+{
+    struct device *in;
+    const struct prop *prop = device_prop(dev, name, &in);
+
+    *out = prop ? prop->kind->get(in, prop, field_of(in, prop)) : NULL;
+    return NULL;
+}
+
+void device_print_prop(struct device *dev, const struct prop *prop, struct str *out)
+{
+    const void *field = field_of(dev, prop);
+    struct json *value;
+
+    if (prop->kind->print) {
+        prop->kind->print(dev, prop, field, out);
+        return;
+    }
+    value = prop->kind->get(dev, prop, field);
+    switch (json_type_of(value)) {
+    case JSON_STRING: str_addf(out, "\"%s\"", json_get_str(value)); break;
+    case JSON_BOOL: str_add(out, json_get_bool(value) ? "true" : "false"); break;
+    case JSON_UINT:
+        str_addf(out, "%ju (0x%jx)", (uintmax_t)json_get_uint(value),
+                 (uintmax_t)json_get_uint(value));
+        break;
+    case JSON_INT: str_addf(out, "%jd", (intmax_t)json_get_int(value)); break;
+    default: break;
+    }
+    json_free(value);
+}
+
+/* ---- Making ---- */
+
+/* "-global driver.property=value" holds for all devices of a class and of those derived from it. */
+static void set_globals(struct device *dev, const char *type)
+{
+    const struct json *all = dev->board->globals, *own;
+    struct json *value;
+    const char *name;
+
+    own = all ? json_object_get(all, type) : NULL;
+    if (!own)
+        return;
+    json_object_for_each(own, i, name, value) {
+        const struct prop *prop = device_prop(dev, name, NULL);
+
+        if (prop)
+            err_ignore(prop->kind->set(dev, prop, field_of(dev, prop), value));
+    }
+}
+
+struct device *device_new(struct board *board, const struct device_class *class)
+{
+    struct device *dev = xcalloc(1, class->size);
+    const struct prop *prop;
+
+    dev->class = class;
+    dev->board = board;
+    dev->refs = 1;
+    list_init(&dev->buses);
+    map_init(&dev->props_set);
+    for (size_t i = 0; (prop = prop_at(class, i)); i++)
+        set_default(dev, prop);
+    if (class->inside) {
+        dev->inside = device_new(board, class->inside);
+        dev->inside->owner = dev;
+    }
+    for (const char *const *parent = class->parents; parent && *parent; parent++)
+        set_globals(dev, *parent);
+    set_globals(dev, class->name);
+    return dev;
+}
+
+struct device *device_ref(struct device *dev)
+{
+    dev->refs++;
+    return dev;
+}
+
+void device_unref(struct device *dev)
+{
+    const struct prop *prop;
+
+    if (!dev || --dev->refs)
+        return;
+    check(!dev->realized && list_empty(&dev->buses));
+    device_unref(dev->inside);
+    for (size_t i = 0; (prop = prop_at(dev->class, i)); i++)
+        if (prop->kind->fini)
+            prop->kind->fini(field_of(dev, prop));
+    map_fini(&dev->props_set);
+    xfree(dev->id);
+    xfree(dev->path);
+    xfree(dev);
+}
+
+/* ---- Plugging ---- */
+
+static void link_in(struct device *dev, struct bus *bus)
+{
+    dev->bus = bus;
+    if (!bus)
+        return;
+    list_add_tail(&bus->devices, &dev->link);
+    bus->count++;
+}
+
+static void unlink_from(struct device *dev)
+{
+    if (!dev->bus)
+        return;
+    list_del(&dev->link);
+    dev->bus->count--;
+    dev->bus = NULL;
+}
+
+static char *new_path(struct device *dev)
+{
+    if (dev->owner)
+        return xasprintf("%s/virtio-backend", dev->owner->path);
+    if (dev->id)
+        return xasprintf("/machine/peripheral/%s", dev->id);
+    if (dev->by_user)
+        return xasprintf("/machine/peripheral-anon/device[%u]", dev->board->anonymous++);
+    return xasprintf("/machine/unattached/device[%u]", dev->board->unattached++);
+}
+
+struct plugging {
+    struct device *dev;
+    device_done_fn *done;
+    void *arg;
+};
+
+static void end_plugging(struct plugging *p, struct err *err)
+{
+    device_done_fn *done = p->done;
+    struct device *dev = p->dev;
+    void *arg = p->arg;
+
+    xfree(p);
+    if (err && dev->realized) {
+        device_ref(dev);
+        device_unplug(dev);
+    }
+    done(arg, err);
+}
+
+static void inside_settled(void *arg, struct err *err) { end_plugging(arg, err); }
+
+static void settled(void *arg, struct err *err)
+{
+    struct plugging *p = arg;
+    struct device *inside = p->dev->inside;
+
+    if (!err && inside && inside->class->settle)
+        inside->class->settle(inside, inside_settled, p);
+    else
+        end_plugging(p, err);
+}
+
+static struct err *realize(struct device *dev, struct bus *bus)
+{
+    struct err *err = NULL;
+
+    if (bus && bus->type->claim)
+        TRY(bus->type->claim(bus, dev));
+    link_in(dev, bus);
+    dev->hotplugged = dev->board->ready;
+    xfree(dev->path);
+    dev->path = new_path(dev);
+    if (dev->class->realize)
+        err = dev->class->realize(dev);
+    if (err) {
+        unlink_from(dev);
+        return err;
+    }
+    dev->realized = true;
+    device_ref(dev); /* The tree's. */
+    list_add_tail(&dev->board->devices, &dev->board_link);
+    return NULL;
+}
+
+struct err *device_realize_inside(struct device *dev, struct bus *bus)
+{
+    return realize(dev->inside, bus);
+}
+
+void device_plug(struct device *dev, struct bus *bus, device_done_fn *done, void *arg)
+{
+    struct err *err = realize(dev, bus);
+    struct plugging *p;
+
+    if (err) {
+        done(arg, err);
+        return;
+    }
+    p = NEW(struct plugging);
+    *p = (struct plugging){ dev, done, arg };
+    if (dev->class->settle)
+        dev->class->settle(dev, settled, p);
+    else
+        settled(p, NULL);
+}
+
+void device_unplug(struct device *dev)
+{
+    list_for_each_safe(bus, &dev->buses, struct bus, link) {
+        list_for_each_safe(below, &bus->devices, struct device, link)
+            device_unplug(below);
+    }
+    if (!dev->realized)
+        return;
+    if (dev->class->unrealize)
+        dev->class->unrealize(dev);
+    dev->realized = false;
+    list_for_each_safe(bus, &dev->buses, struct bus, link)
+        bus_free(bus);
+    unlink_from(dev);
+    list_del(&dev->board_link);
+    if (dev->board->deleted)
+        dev->board->deleted(dev->board, dev->id, dev->path);
+    device_unref(dev);
+}
+
+void device_reset_tree(struct device *dev)
+{
+    list_for_each(bus, &dev->buses, struct bus, link) {
+        list_for_each(below, &bus->devices, struct device, link)
+            device_reset_tree(below);
+    }
+    if (dev->class->reset)
+        dev->class->reset(dev);
+}

@@ -1,0 +1,196 @@
+/* See block.h. */
+#include "emu/machine/devices/block.h"
+
+#include "emu/base/alloc.h"
+#include "emu/base/str.h"
+
+/* ---- The property drive: the name of a backend or of a node ---- */
+
+static struct err *cannot_find(struct device *dev, const struct prop *prop, const char *text)
+{
+    return err_new("Property '%s.%s' can't find value '%s'", dev->class->name, prop->name, text);
+}
+
+/* A node gets a backend that is the device's own. */
+static struct err *backend_for_node(struct device *dev, const struct prop *prop, const char *text,
+                                    struct backend **out)
+{
+    struct node *node = graph_find(dev->board->graph, text);
+    struct backend *backend;
+    struct err *err;
+
+    if (!node)
+        return cannot_find(dev, prop, text);
+    TRY(backend_new(dev->board->graph, "", &backend));
+    backend->perm = 0;
+    err = backend_insert(backend, node);
+    if (err) {
+        backend_free(backend);
+        return err;
+    }
+    *out = backend;
+    return NULL;
+}
+
+static struct err *set_drive(struct device *dev, const struct prop *prop, void *field,
+                             const struct json *value)
+{
+    struct backend **at = field, *backend;
+    const char *text = json_as_str(value);
+
+    if (!text)
+        return err_new("Invalid parameter type for '%s', expected: string", prop->name);
+    if (!*text)
+        return NULL;
+    backend = backend_find(dev->board->graph, text);
+    if (backend && backend->ops)
+        return err_new("Drive '%s' is already in use by another block device", text);
+    if (!backend)
+        TRY(backend_for_node(dev, prop, text, &backend));
+    if (*at && !(*at)->legacy)
+        backend_free(*at);
+    *at = backend;
+    return NULL;
+}
+
+static struct json *get_drive(struct device *dev, const struct prop *prop, const void *field)
+{
+    const struct backend *backend = *(struct backend *const *)field;
+
+    if (!backend)
+        return json_str("");
+    return json_str(*backend->name || !backend->root ? backend->name : backend->root->node->name);
+}
+
+static void fini_drive(void *field)
+{
+    struct backend **at = field;
+
+    if (*at && !(*at)->legacy)
+        backend_free(*at);
+    *at = NULL;
+}
+
+const struct prop_kind prop_drive = {
+    .type = "str", .set = set_drive, .get = get_drive, .fini = fini_drive
+};
+
+/* ---- Error actions ---- */
+
+static const char *const actions[] = { "auto", "report", "ignore", "enospc", "stop", NULL };
+
+static struct err *set_action(struct device *dev, const struct prop *prop, void *field,
+                              const struct json *value)
+{
+    struct prop named = *prop;
+
+    named.names = actions;
+    return prop_enum.set(dev, &named, field, value);
+}
+
+static struct json *get_action(struct device *dev, const struct prop *prop, const void *field)
+{
+    return json_str(actions[*(const int *)field]);
+}
+
+const struct prop_kind prop_on_error = { .type = "BlockdevOnError",
+                                         .set = set_action,
+                                         .get = get_action };
+
+/* ---- Attaching ---- */
+
+uint32_t block_perm(const struct block_conf *conf, bool read_only)
+{
+    return PERM_CONSISTENT_READ | (read_only ? 0 : PERM_WRITE);
+}
+
+static struct err *choose_sizes(struct block_conf *conf)
+{
+    if (!conf->logical_block_size)
+        conf->logical_block_size = 512;
+    if (!conf->physical_block_size)
+        conf->physical_block_size = 512;
+    if (conf->logical_block_size > conf->physical_block_size) {
+        if (device_was_set(conf->dev, "physical_block_size"))
+            return err_new("logical_block_size > physical_block_size not supported");
+        conf->physical_block_size = conf->logical_block_size;
+    }
+    if (conf->min_io_size % conf->logical_block_size)
+        return err_new("min_io_size must be a multiple of logical_block_size");
+    if (conf->opt_io_size % conf->logical_block_size)
+        return err_new("opt_io_size must be a multiple of logical_block_size");
+    if (conf->discard_granularity != UINT32_MAX &&
+        conf->discard_granularity % conf->logical_block_size)
+        return err_new("discard_granularity must be a multiple of logical_block_size");
+    return NULL;
+}
+
+static struct err *take_permissions(struct block_conf *conf, const struct block_need *need)
+{
+    struct backend *backend = conf->backend;
+    struct node *node = backend->root ? backend->root->node : NULL;
+    bool read_only = need->read_only;
+    uint32_t shared = PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED;
+
+    if (node && node->read_only && !need->read_only)
+        return err_new("Block node is read-only");
+    if (need->resizable)
+        shared |= PERM_RESIZE;
+    if (conf->share_rw)
+        shared |= PERM_WRITE;
+    return backend_set_perm(backend, block_perm(conf, read_only), shared);
+}
+
+static const char *user_name(const struct device *dev)
+{
+    while (!dev->id && dev->owner)
+        dev = dev->owner;
+    return dev->id ? dev->id : dev->path;
+}
+
+struct err *block_attach(struct block_conf *conf, const struct block_need *need)
+{
+    struct backend *backend = conf->backend;
+    struct err *err;
+
+    conf->dev = need->dev;
+    if (!backend && !need->makes_backend)
+        return err_new("drive property not set");
+    if (!backend) {
+        TRY(backend_new(need->dev->board->graph, "", &conf->backend));
+        backend = conf->backend;
+    }
+    if (!backend->root && !need->removable)
+        return err_new("Device needs media, but drive is empty");
+    TRY(choose_sizes(conf));
+    TRY(take_permissions(conf, need));
+    err = backend_attach(backend, need->ops, need->owner, user_name(need->dev), need->dev->path);
+    if (err)
+        return err;
+    if (conf->rerror != BACKEND_ERROR_AUTO)
+        backend->rerror = (enum backend_on_error)conf->rerror;
+    if (conf->werror != BACKEND_ERROR_AUTO)
+        backend->werror = (enum backend_on_error)conf->werror;
+    if (conf->write_cache != ON_OFF_AUTO_AUTO)
+        backend->write_cache = conf->write_cache == ON_OFF_AUTO_ON;
+    return NULL;
+}
+
+void block_settle(struct block_conf *conf, device_done_fn *done, void *arg)
+{
+    if (conf->backend && conf->backend->root)
+        edge_settle(conf->backend->root, done, arg);
+    else
+        done(arg, NULL);
+}
+
+void block_detach(struct block_conf *conf)
+{
+    struct backend *backend = conf->backend;
+
+    if (!backend || !backend->ops)
+        return;
+    backend_detach(backend);
+    conf->backend = NULL;
+    backend_free(backend); /* A drive of the command line goes with its device. */
+}

@@ -1,0 +1,76 @@
+#ifndef EMU_MACHINE_DEVICES_BLOCK_H
+#define EMU_MACHINE_DEVICES_BLOCK_H
+
+/*
+ * What all disks of a guest share: the properties that name the disk and say how it is seen, and the
+ * life of its backend.
+ *
+ *     struct disk { struct device dev; struct block_conf conf; };      in the device
+ *     BLOCK_PROPS(struct disk, conf)                                   in its table of properties
+ *     TRY(block_attach(&conf, &(struct block_need){ ... }));           in realize
+ *     block_settle(&conf, done, arg);                                  in settle
+ *     block_detach(&conf);                                             in unrealize
+ */
+
+#include "emu/machine/bus/board.h"
+#include "emu/machine/bus/device.h"
+#include "emu/storage/backend.h"
+
+extern const struct prop_kind prop_drive, prop_on_error;
+
+struct block_conf {
+    struct device *dev;      /* Who has it; set by block_attach. */
+    struct backend *backend; /* From the property drive; owned when it has no name. NULL: none. */
+    bool own_backend;
+    uint32_t logical_block_size, physical_block_size; /* Bytes; 0 until attached: chosen then. */
+    uint32_t min_io_size, opt_io_size;                /* Bytes; 0: not said. */
+    uint32_t discard_granularity;                     /* Bytes; UINT32_MAX: chosen. */
+    int32_t bootindex;                                /* -1: none */
+    int write_cache;                                  /* enum on_off_auto */
+    int account_invalid, account_failed;              /* enum on_off_auto */
+    bool share_rw;
+    int rerror, werror; /* enum backend_on_error */
+};
+
+/* clang-format off */
+#define BLOCK_PROPS_BASE(s, c)                                                                     \
+    PROP("logical_block_size", blocksize, s, c.logical_block_size, 0),                             \
+    PROP("physical_block_size", blocksize, s, c.physical_block_size, 0),                           \
+    PROP("min_io_size", size32, s, c.min_io_size, 0),                                              \
+    PROP("opt_io_size", size32, s, c.opt_io_size, 0),                                              \
+    PROP("discard_granularity", size32, s, c.discard_granularity, UINT32_MAX),                     \
+    PROP("write-cache", on_off_auto, s, c.write_cache, ON_OFF_AUTO_AUTO),                          \
+    PROP("share-rw", bool, s, c.share_rw, false),                                                  \
+    PROP("account-invalid", on_off_auto, s, c.account_invalid, ON_OFF_AUTO_AUTO),                  \
+    PROP("account-failed", on_off_auto, s, c.account_failed, ON_OFF_AUTO_AUTO)
+#define BLOCK_PROPS(s, c)                                                                          \
+    PROP("drive", drive, s, c.backend, 0), BLOCK_PROPS_BASE(s, c),                                 \
+    PROP("rerror", on_error, s, c.rerror, 0), PROP("werror", on_error, s, c.werror, 0),            \
+    PROP("bootindex", i32, s, c.bootindex, -1)
+/* clang-format on */
+
+/* What a device needs of its disk. */
+struct block_need {
+    struct device *dev;
+    const struct backend_device_ops *ops;
+    void *owner;          /* Of ops. */
+    bool read_only;       /* The device never writes. */
+    bool resizable;       /* It notices when others change the size. */
+    bool removable;       /* It works without a medium. */
+    bool makes_backend;   /* Without a drive it gets an empty backend of its own. */
+};
+
+/*
+ * Takes the disk: "drive property not set", "Device needs media, but drive is empty", "Block node is read-only",
+ * permission conflicts. Chooses block sizes.
+ */
+struct err *block_attach(struct block_conf *conf, const struct block_need *need) MUST_USE;
+/* Waits until file locks are had. */
+void block_settle(struct block_conf *conf, device_done_fn *done, void *arg);
+/* Gives it back. What was not attached is fine. */
+void block_detach(struct block_conf *conf);
+
+/* Permissions for a medium that is put in later. */
+uint32_t block_perm(const struct block_conf *conf, bool read_only);
+
+#endif
