@@ -64,6 +64,17 @@ struct bitmap_ops {
     void (*begin_use)(struct node *node, driver_done_fn *done, void *arg);
 };
 
+/* Breakpoints: a request that comes by a named event stops there, with a tag to name it by. 0 or -errno. */
+struct debug_ops {
+    int (*set)(struct node *node, const char *event, const char *tag);
+    int (*remove)(struct node *node, const char *tag); /* Requests that it stopped go on. */
+    int (*resume)(struct node *node, const char *tag);
+    /* Calls done(arg) when a request is stopped with that tag, at once if there is one. */
+    void (*wait)(struct node *node, const char *tag, void (*done)(void *arg), void *arg);
+    /* A driver above came by the event (debug_event()). */
+    void (*event)(struct node *node, const char *event);
+};
+
 struct driver {
     const char *name;
     bool is_format, is_filter, is_protocol;
@@ -139,6 +150,7 @@ struct driver {
     void (*measure)(struct graph *graph, const struct json *options, struct edge *source,
                     uint64_t size, struct measure_result *result, driver_done_fn *done, void *arg);
     const struct snapshot_ops *snapshots; /* NULL: the format keeps none. */
+    const struct debug_ops *debug;        /* NULL: no breakpoints. */
 };
 
 struct create_option {

@@ -10,6 +10,7 @@
 #include "emu/base/keyval.h"
 #include "emu/base/log.h"
 #include "emu/base/str.h"
+#include "emu/cmd/common/object_types.h"
 
 void tool_init(struct tool *tool, const char *argv0)
 {
@@ -26,6 +27,8 @@ void tool_init(struct tool *tool, const char *argv0)
         exit(1);
     }
     tool->graph = graph_new(tool->reactor, all_drivers);
+    tool->objects = objects_new(tool->reactor, all_object_types);
+    graph_set_objects(tool->graph, tool->objects);
 }
 
 void tool_fini(struct tool *tool)
@@ -35,6 +38,7 @@ void tool_fini(struct tool *tool)
     graph_close_all(tool->graph, wait_done, &waiter);
     err_free(wait_for(tool->reactor, &waiter));
     graph_free(tool->graph);
+    objects_free(tool->objects);
     reactor_free(tool->reactor);
 }
 
@@ -71,6 +75,11 @@ int tool_usage(const struct tool *tool, const char *fmt, ...)
     return 1;
 }
 
+struct err *tool_add_object(struct tool *tool, const char *text)
+{
+    return object_add_text(tool->objects, text);
+}
+
 static struct err *set_cache_mode(struct json *options, const char *mode)
 {
     static const struct {
@@ -97,12 +106,78 @@ static struct err *set_cache_mode(struct json *options, const char *mode)
     return err_new("Invalid cache option: %s", mode);
 }
 
+static struct err *set_discard(struct json *options, const char *mode)
+{
+    if (!mode || json_object_has(options, "discard"))
+        return NULL;
+    if (str_eq(mode, "on") || str_eq(mode, "unmap"))
+        json_object_set_str(options, "discard", "unmap");
+    else if (!str_eq(mode, "off") && !str_eq(mode, "ignore"))
+        return err_new("Invalid discard option: %s", mode);
+    return NULL;
+}
+
+/* Only files of the host have a choice. */
+static struct err *set_aio(struct json *options, const char *mode)
+{
+    static const char *const modes[] = { "threads", "native", "io_uring" };
+    struct json *file = options;
+    const char *driver;
+
+    if (!mode)
+        return NULL;
+    if (str_index(mode, modes, ARRAY_LEN(modes)) < 0)
+        return err_new("Invalid aio option: %s", mode);
+    while (json_type_of(json_object_get(file, "file")) == JSON_OBJECT)
+        file = json_object_get(file, "file");
+    driver = json_object_get_str(file, "driver");
+    if (driver && (str_eq(driver, "file") || str_eq(driver, "host_device")))
+        json_object_add(file, "aio", json_str(mode));
+    return NULL;
+}
+
+/* Options given beside the name win over what it implies. */
+static struct err *merge_options(struct json *options, const char *text)
+{
+    CLEANUP(json_free) struct json *more = NULL;
+    const char *key;
+    struct json *value, *old;
+
+    if (!text)
+        return NULL;
+    TRY(keyval_parse(text, NULL, &more));
+    json_object_for_each(more, i, key, value) {
+        old = json_object_get(options, key);
+        if (old && json_type_of(old) == JSON_OBJECT && json_type_of(value) == JSON_OBJECT) {
+            const char *inner;
+            struct json *inner_value;
+
+            json_object_for_each(value, j, inner, inner_value)
+                json_object_set(old, inner, json_ref(inner_value));
+        } else {
+            json_object_set(options, key, json_ref(value));
+        }
+    }
+    return NULL;
+}
+
+static void wrap(struct json **options, const char *driver)
+{
+    struct json *outer = json_object();
+
+    json_object_set_str(outer, "driver", driver);
+    json_object_set(outer, "file", *options);
+    *options = outer;
+}
+
 /* The options object of an image as the command line names it. */
 static struct err *spec_options(const struct image_spec *spec, struct json **out)
 {
     struct json *options;
 
-    if (!spec->image_opts) {
+    if (!spec->image_opts && !*spec->name && spec->options) {
+        options = json_object();
+    } else if (!spec->image_opts) {
         TRY(node_options_from_filename(spec->name, spec->format, &options));
     } else if (str_has_prefix(spec->name, "json:")) {
         TRY(json_parse(spec->name + 5, strlen(spec->name + 5), &options));
@@ -132,7 +207,12 @@ struct err *image_open(struct tool *tool, const struct image_spec *spec, struct 
 
     memset(out, 0, sizeof(*out));
     TRY(spec_options(spec, &options));
+    TRY(merge_options(options, spec->options));
     TRY(set_cache_mode(options, spec->cache));
+    TRY(set_discard(options, spec->discard));
+    TRY(set_aio(options, spec->aio));
+    if (spec->copy_on_read)
+        wrap(&options, "copy-on-read");
     node_open(tool->graph, options, spec->flags, wait_node_done, &waiter);
     err = wait_for(tool->reactor, &waiter);
     if (err) {
@@ -141,7 +221,7 @@ struct err *image_open(struct tool *tool, const struct image_spec *spec, struct 
         return err_prefix(err, "Could not open '%s': ", spec->name);
     }
     if (spec->writable)
-        perm |= PERM_WRITE | PERM_RESIZE;
+        perm |= PERM_WRITE | (spec->no_resize ? 0 : PERM_RESIZE);
     if (spec->force_share)
         perm &= ~(uint32_t)PERM_CONSISTENT_READ;
     err = edge_attach(waiter.node, "root", &tool_parent, NULL, perm, PERM_ALL, &out->edge);

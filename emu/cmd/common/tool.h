@@ -17,10 +17,13 @@ struct tool {
     const char *command; /* Subcommand, for "Try ... --help". */
     struct reactor *reactor;
     struct graph *graph;
+    struct objects *objects; /* Of --object. */
 };
 
 /* Creates reactor and graph; exits with status 1 and a message when that fails. */
 void tool_init(struct tool *tool, const char *argv0);
+/* Makes the object of an --object argument, "TYPE,id=ID,..." or JSON. */
+struct err *tool_add_object(struct tool *tool, const char *text) MUST_USE;
 /* Closes what is open and frees. */
 void tool_fini(struct tool *tool);
 
@@ -39,6 +42,11 @@ struct image_spec {
     bool writable;
     bool force_share;
     const char *cache; /* none, writeback, writethrough, directsync, unsafe; NULL: writeback. */
+    const char *options; /* More options, "key=value,...", or NULL; over those that name implies. */
+    const char *aio;     /* threads, native, io_uring, for a host file; NULL: its default. */
+    const char *discard; /* ignore (off), unmap (on); NULL: ignore. */
+    bool copy_on_read;
+    bool no_resize; /* Take no permission to resize. */
     unsigned flags;    /* enum node_open_flags */
 };
 
