@@ -37,7 +37,7 @@ struct snapshot_ops {
     void (*submit_vmstate)(struct node *node, struct req *req);
 };
 
-/* The node that keeps the snapshots seen at node: itself or, through filters and raw, the one below; NULL when none can. */
+/* The node that keeps the snapshots seen at node: itself, or below filters and raw; NULL when none can. */
 struct node *node_snapshot_keeper(struct node *node);
 size_t node_snapshots(struct node *node, const struct snapshot_info **out); /* 0 when none can. */
 /*

@@ -54,7 +54,7 @@ struct shell_io *shell_io_new(struct shell_call *call);
 void shell_io_free(struct shell_io *io);
 /* "0x1f" or "31"; prints what is wrong and ends the call. */
 bool shell_pattern(struct shell_call *call, const char *text, uint8_t *out);
-/* Offset and one or more lengths from argv[optind]; fills offset, len, iov (without memory). Ends the call when wrong. */
+/* Offset and one or more lengths from argv[optind]: fills offset, len, iov (without memory) or ends the call. */
 bool shell_io_range(struct shell_io *io, struct shell_call *call, bool one_length);
 /* Makes the buffer, filled with a byte. Ends the call when there is no memory. */
 bool shell_io_buffer(struct shell_io *io, struct shell_call *call, uint8_t fill);

@@ -1,4 +1,4 @@
-/* aio_read, aio_write, aio_flush: the command ends when the request has begun; its result is printed whenever it comes. */
+/* aio_read, aio_write, aio_flush: the command ends when the request has begun; its result is printed as it comes. */
 #include <errno.h>
 #include <unistd.h>
 
