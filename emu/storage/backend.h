@@ -64,7 +64,10 @@ void backend_remove(struct backend *backend);
 /* Changes what is taken and shared, now and of later disks. */
 struct err *backend_set_perm(struct backend *backend, uint32_t perm, uint32_t shared) MUST_USE;
 
-/* Makes a device the user of the backend: "Drive 'x' is already in use by another block device". device: what users call it. */
+/*
+ * Makes a device the user of the backend: "Drive 'x' is already in use by another block device".
+ * device: what users call it.
+ */
 struct err *backend_attach(struct backend *backend, const struct backend_device_ops *ops,
                            void *owner, const char *device, const char *path) MUST_USE;
 /* Ends that: what was taken and shared is given back. */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "emu/base/alloc.h"
 #include "emu/base/log.h"
 #include "emu/cmd/system/system.h"
 #include "emu/qmp/handlers/bitmap.h"
@@ -60,12 +61,12 @@ static void signalled(void *program, int signo)
 
 int main(int argc, char **argv)
 {
-    struct system *s = calloc(1, sizeof(*s));
+    struct system *s = NEW(struct system);
     const char *slash = strrchr(argv[0], '/');
     struct err *err;
 
     log_set_prefix(slash ? slash + 1 : argv[0]);
-    err = s ? system_options_parse(&s->options, argc, argv) : err_new("out of memory");
+    err = system_options_parse(&s->options, argc, argv);
     if (err) {
         log_err(NULL, err);
         return 1;
@@ -97,6 +98,6 @@ int main(int argc, char **argv)
     background_end(&s->background);
     front_end_fini(&s->fe);
     system_options_fini(&s->options);
-    free(s);
+    xfree(s);
     return 0;
 }

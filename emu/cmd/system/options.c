@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "emu/base/alloc.h"
 #include "emu/base/attrs.h"
 #include "emu/base/keyval.h"
 #include "emu/base/opts.h"
@@ -129,9 +130,8 @@ static struct err *take_name(struct system_options *o, const struct option *opti
     TRY(keyval_parse_flags(text, "guest", KEYVAL_LEGACY_BOOL | KEYVAL_FLAT, NULL, &given));
     if (!json_object_get_str(given, "guest"))
         return NULL;
-    /* The text of the command line lives as long as the program. */
-    o->name =
-        strndup(json_object_get_str(given, "guest"), strlen(json_object_get_str(given, "guest")));
+    xfree(o->name);
+    o->name = xstrdup(json_object_get_str(given, "guest"));
     return NULL;
 }
 
@@ -311,6 +311,7 @@ void system_options_fini(struct system_options *o)
 {
     json_free(o->machine_props);
     json_free(o->globals);
+    xfree(o->name);
     vec_fini(&o->objects);
     vec_fini(&o->chardevs);
     vec_fini(&o->blockdevs);

@@ -29,7 +29,8 @@ struct system_options {
     struct json *machine_props;
     struct json *globals;     /* {"driver": {"property": "text"}} */
     bool no_defaults, paused, daemonize, no_shutdown, no_reboot, snapshot, nographic;
-    const char *pidfile, *name, *incoming, *loadvm;
+    const char *pidfile, *incoming, *loadvm;
+    char *name; /* Owned. */
     struct uuid uuid;
     uint64_t ram_bytes;
     unsigned cpus;

@@ -10,18 +10,12 @@
 
 /* ---- Properties ---- */
 
-static void *field_of(struct device *dev, const struct prop *prop)
+/* The i-th property of a class itself; base: where its part of the instance begins. */
+static const struct prop *prop_at(const struct device_class *class, size_t i, size_t *base)
 {
-    return (char *)dev + prop->offset;
-}
-
-/* Walks both tables of a class. */
-static const struct prop *prop_at(const struct device_class *class, size_t i)
-{
-    const struct prop *tables[] = { class->props, class->more_props };
-
-    for (size_t t = 0; t < ARRAY_LEN(tables); t++) {
-        for (const struct prop *prop = tables[t]; prop && prop->name; prop++) {
+    for (const struct prop_group *group = class->props; group && group->props; group++) {
+        for (const struct prop *prop = group->props; prop->name; prop++) {
+            *base = group->base;
             if (i-- == 0)
                 return prop;
         }
@@ -31,68 +25,70 @@ static const struct prop *prop_at(const struct device_class *class, size_t i)
 
 const struct prop *class_prop_at(const struct device_class *class, size_t i)
 {
-    const struct prop *prop = prop_at(class, i);
-    size_t own = 0;
+    size_t own = 0, base;
+    const struct prop *prop = prop_at(class, i, &base);
 
     if (prop || !class->inside)
         return prop;
-    while (prop_at(class, own))
+    while (prop_at(class, own, &base))
         own++;
     return class_prop_at(class->inside, i - own);
 }
 
-const struct prop *device_prop(struct device *dev, const char *name, struct device **in)
+bool device_prop_at(struct device *dev, size_t i, struct prop_ref *out)
 {
-    const struct prop *prop;
+    size_t base = 0;
 
-    for (; dev; dev = dev->inside) {
-        for (size_t i = 0; (prop = prop_at(dev->class, i)); i++) {
-            if (!str_eq(prop->name, name))
-                continue;
-            if (in)
-                *in = dev;
-            return prop;
-        }
-    }
-    return NULL;
+    out->prop = prop_at(dev->class, i, &base);
+    if (!out->prop)
+        return false;
+    out->dev = dev;
+    out->field = (char *)dev + base + out->prop->offset;
+    return true;
 }
 
-static void set_default(struct device *dev, const struct prop *prop)
+bool device_prop(struct device *dev, const char *name, struct prop_ref *out)
 {
-    void *field = field_of(dev, prop);
-    struct json *value = NULL;
-
-    if (prop->kind == &prop_bit) {
-        uint64_t *bits = field;
-
-        *bits = prop->number ? *bits | prop->bit : *bits & ~prop->bit;
-        return;
+    for (; dev; dev = dev->inside) {
+        for (size_t i = 0; device_prop_at(dev, i, out); i++)
+            if (str_eq(out->prop->name, name))
+                return true;
     }
+    return false;
+}
+
+static struct err *set_ref(const struct prop_ref *ref, const struct json *value)
+{
+    return ref->prop->kind->set(ref->dev, ref->prop, ref->field, value);
+}
+
+static struct json *default_value(const struct prop *prop)
+{
     if (prop->text)
-        value = json_str(prop->text);
-    else if (prop->kind == &prop_enum)
-        value = json_str(prop->names[prop->number]);
-    else if (prop->kind == &prop_on_off_auto)
-        *(int *)field = (int)prop->number;
-    else if (prop->kind == &prop_bool)
-        value = json_bool(prop->number != 0);
-    else if (prop->number)
-        value = json_int(prop->number);
-    if (!value)
-        return;
-    err_free(prop->kind->set(dev, prop, field, value));
-    json_free(value);
+        return json_str(prop->text);
+    if (prop->kind == &prop_enum)
+        return json_str(prop->names[prop->number]);
+    if (prop->kind == &prop_bool || prop->kind == &prop_bit)
+        return json_bool(prop->number != 0);
+    return prop->number ? json_int(prop->number) : NULL;
+}
+
+static void set_default(const struct prop_ref *ref)
+{
+    CLEANUP(json_free) struct json *value = default_value(ref->prop);
+
+    if (value)
+        err_ignore(set_ref(ref, value));
 }
 
 struct err *device_set(struct device *dev, const char *name, const struct json *value)
 {
-    struct device *in;
-    const struct prop *prop = device_prop(dev, name, &in);
+    struct prop_ref ref;
 
-    if (!prop)
+    if (!device_prop(dev, name, &ref))
         return err_new("Property '%s.%s' not found", dev->class->name, name);
-    TRY(prop->kind->set(in, prop, field_of(in, prop), value));
-    map_put(&in->props_set, name, in);
+    TRY(set_ref(&ref, value));
+    map_put(&ref.dev->props_set, name, ref.dev);
     return NULL;
 }
 
@@ -109,36 +105,34 @@ bool device_was_set(const struct device *dev, const char *name)
     return map_has(&dev->props_set, name);
 }
 
-struct err *device_get(struct device *dev, const char *name, struct json **out)
+struct json *device_get(struct device *dev, const char *name)
 {
-    struct device *in;
-    const struct prop *prop = device_prop(dev, name, &in);
+    struct prop_ref ref;
 
-    *out = prop ? prop->kind->get(in, prop, field_of(in, prop)) : NULL;
-    return NULL;
+    return device_prop(dev, name, &ref) ? ref.prop->kind->get(ref.dev, ref.prop, ref.field) : NULL;
 }
 
-void device_print_prop(struct device *dev, const struct prop *prop, struct str *out)
+void device_print_prop(const struct prop_ref *ref, struct str *out)
 {
-    const void *field = field_of(dev, prop);
-    struct json *value;
+    CLEANUP(json_free) struct json *value = NULL;
 
-    if (prop->kind->print) {
-        prop->kind->print(dev, prop, field, out);
+    if (ref->prop->kind->print) {
+        ref->prop->kind->print(ref->dev, ref->prop, ref->field, out);
         return;
     }
-    value = prop->kind->get(dev, prop, field);
+    value = ref->prop->kind->get(ref->dev, ref->prop, ref->field);
     switch (json_type_of(value)) {
     case JSON_STRING: str_addf(out, "\"%s\"", json_get_str(value)); break;
     case JSON_BOOL: str_add(out, json_get_bool(value) ? "true" : "false"); break;
+    case JSON_INT:
+        str_addf(out, "%jd (0x%jx)", (intmax_t)json_get_int(value), (uintmax_t)json_get_int(value));
+        break;
     case JSON_UINT:
         str_addf(out, "%ju (0x%jx)", (uintmax_t)json_get_uint(value),
                  (uintmax_t)json_get_uint(value));
         break;
-    case JSON_INT: str_addf(out, "%jd", (intmax_t)json_get_int(value)); break;
     default: break;
     }
-    json_free(value);
 }
 
 /* ---- Making ---- */
@@ -154,25 +148,25 @@ static void set_globals(struct device *dev, const char *type)
     if (!own)
         return;
     json_object_for_each(own, i, name, value) {
-        const struct prop *prop = device_prop(dev, name, NULL);
+        struct prop_ref ref;
 
-        if (prop)
-            err_ignore(prop->kind->set(dev, prop, field_of(dev, prop), value));
+        if (device_prop(dev, name, &ref))
+            err_ignore(set_ref(&ref, value));
     }
 }
 
 struct device *device_new(struct board *board, const struct device_class *class)
 {
     struct device *dev = xcalloc(1, class->size);
-    const struct prop *prop;
+    struct prop_ref ref;
 
     dev->class = class;
     dev->board = board;
     dev->refs = 1;
     list_init(&dev->buses);
     map_init(&dev->props_set);
-    for (size_t i = 0; (prop = prop_at(class, i)); i++)
-        set_default(dev, prop);
+    for (size_t i = 0; device_prop_at(dev, i, &ref); i++)
+        set_default(&ref);
     if (class->inside) {
         dev->inside = device_new(board, class->inside);
         dev->inside->owner = dev;
@@ -191,15 +185,15 @@ struct device *device_ref(struct device *dev)
 
 void device_unref(struct device *dev)
 {
-    const struct prop *prop;
+    struct prop_ref ref;
 
     if (!dev || --dev->refs)
         return;
     check(!dev->realized && list_empty(&dev->buses));
     device_unref(dev->inside);
-    for (size_t i = 0; (prop = prop_at(dev->class, i)); i++)
-        if (prop->kind->fini)
-            prop->kind->fini(field_of(dev, prop));
+    for (size_t i = 0; device_prop_at(dev, i, &ref); i++)
+        if (ref.prop->kind->fini)
+            ref.prop->kind->fini(ref.field);
     map_fini(&dev->props_set);
     xfree(dev->id);
     xfree(dev->path);

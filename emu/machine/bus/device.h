@@ -62,18 +62,16 @@ struct device_class {
     const char *name;  /* "virtio-blk-pci" */
     const char *alias; /* "virtio-blk", or NULL. */
     const char *desc;  /* For help, or NULL. */
-    const char *const
-        *parents; /* Types it is one of, nearest first, without "device" and "object". */
+    /* Types it is one of, nearest first, without "device" and "object"; ends with NULL. */
+    const char *const *parents;
     enum device_category category;
     const struct bus_type *bus; /* It plugs into; NULL: none. */
     size_t size;
-    const struct prop
-        *props; /* Ends with name NULL; those of the kinds of all devices are added. */
-    const struct prop *more_props; /* A second table, shared with others of its family, or NULL. */
-    const struct device_class
-        *inside; /* Of the child device whose properties are set here; or NULL. */
-    const void *
-        family; /* What its family of devices wants to know: struct pci_ids, struct virtio_ops ... */
+    const struct prop_group *props; /* Ends with PROP_GROUPS_END; NULL: none. */
+    /* Of the child device, whose properties are set here; or NULL. */
+    const struct device_class *inside;
+    /* What its family of devices wants to know: struct virtio_ops, struct virtio_pci_family ... */
+    const void *family;
     bool internal;       /* Users cannot make one. */
     bool no_hotplug;     /* Only before the machine runs. */
     bool needs_guest;    /* Unplugging waits for the guest's word. */
@@ -126,16 +124,24 @@ struct device *device_new(struct board *board, const struct device_class *class)
 struct device *device_ref(struct device *dev);
 void device_unref(struct device *dev); /* NULL is fine. */
 
-/* The first "set" wins nothing: a later value replaces an earlier one. value: text or JSON as users give it. */
+/* value: text or JSON, as users give it. A later one replaces an earlier one. */
 struct err *device_set(struct device *dev, const char *name, const struct json *value) MUST_USE;
 bool device_was_set(const struct device *dev, const char *name);
-/* The value, new; NULL in *out when there is no such property. */
-struct err *device_get(struct device *dev, const char *name, struct json **out) MUST_USE;
-/* The property of that name, of dev or what is inside; *in (or NULL) is whose. NULL: none. */
-const struct prop *device_prop(struct device *dev, const char *name, struct device **in);
+/* The value, new; NULL when there is no such property. */
+struct json *device_get(struct device *dev, const char *name);
+/* A property of a device, or of the one inside of it. */
+struct prop_ref {
+    const struct prop *prop;
+    struct device *dev; /* Whose. */
+    void *field;
+};
+/* False when there is none of that name. */
+bool device_prop(struct device *dev, const char *name, struct prop_ref *out);
 
 /* As `info qtree` shows a value. */
-void device_print_prop(struct device *dev, const struct prop *prop, struct str *out);
+void device_print_prop(const struct prop_ref *ref, struct str *out);
+/* The i-th property of dev, without what is inside; false after the last. */
+bool device_prop_at(struct device *dev, size_t i, struct prop_ref *out);
 /* The i-th property of a class and of what is inside; NULL after the last. */
 const struct prop *class_prop_at(const struct device_class *class, size_t i);
 

@@ -41,6 +41,16 @@ struct prop {
     uint64_t bit;             /* Of PROP_BIT: the mask. */
 };
 
+/* A table of properties of a part of an instance that begins at base. */
+struct prop_group {
+    const struct prop *props; /* Ends with name NULL. */
+    size_t base;
+};
+#define PROP_GROUPS_END                                                                            \
+    {                                                                                              \
+        NULL, 0                                                                                    \
+    }
+
 extern const struct prop_kind prop_bool, prop_bit, prop_u8, prop_u16, prop_u32, prop_u64, prop_i32,
     prop_size, prop_str, prop_enum, prop_on_off_auto, prop_size32, prop_blocksize, prop_link;
 

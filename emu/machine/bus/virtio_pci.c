@@ -10,12 +10,18 @@ enum {
 
 const char *const virtio_pci_parents[] = { "virtio-pci", "pci-device", NULL };
 
-const struct prop virtio_pci_props[] = {
+static const struct prop own_props[] = {
     PROP("disable-legacy", on_off_auto, struct virtio_pci, disable_legacy, ON_OFF_AUTO_AUTO),
     PROP("disable-modern", bool, struct virtio_pci, disable_modern, false),
     PROP("ioeventfd", bool, struct virtio_pci, ioeventfd, true),
     PROP("vectors", u32, struct virtio_pci, vectors, UINT32_MAX),
     PROP_END,
+};
+
+const struct prop_group virtio_pci_props[] = {
+    { own_props, 0 },
+    { pci_props, offsetof(struct virtio_pci, pci) },
+    PROP_GROUPS_END,
 };
 
 static struct virtio_pci *virtio_pci_of(struct device *dev)

@@ -21,7 +21,7 @@ struct virtio_pci {
     bool ioeventfd;
 };
 
-extern const struct prop virtio_pci_props[];
+extern const struct prop_group virtio_pci_props[];
 struct err *virtio_pci_realize(struct device *dev) MUST_USE;
 void virtio_pci_unrealize(struct device *dev);
 
@@ -29,9 +29,8 @@ void virtio_pci_unrealize(struct device *dev);
     {                                                                                              \
         .name = (n), .alias = (alias_name), .parents = virtio_pci_parents,                         \
         .category = (category_value), .bus = &pci_bus_type, .size = sizeof(struct virtio_pci),     \
-        .props = virtio_pci_props, .more_props = pci_props, .inside = (inside_class),              \
-        .family = (fam), .needs_guest = true, .realize = virtio_pci_realize,                       \
-        .unrealize = virtio_pci_unrealize                                                          \
+        .props = virtio_pci_props, .inside = (inside_class), .family = (fam), .needs_guest = true, \
+        .realize = virtio_pci_realize, .unrealize = virtio_pci_unrealize                           \
     }
 extern const char *const virtio_pci_parents[];
 

@@ -97,6 +97,33 @@ const struct prop_kind prop_on_error = { .type = "BlockdevOnError",
                                          .set = set_action,
                                          .get = get_action };
 
+/* ---- Tables ---- */
+
+const struct prop block_drive_props[] = {
+    PROP("drive", drive, struct block_conf, backend, 0),
+    PROP("bootindex", i32, struct block_conf, bootindex, -1),
+    PROP_END,
+};
+
+const struct prop block_size_props[] = {
+    PROP("logical_block_size", blocksize, struct block_conf, logical_block_size, 0),
+    PROP("physical_block_size", blocksize, struct block_conf, physical_block_size, 0),
+    PROP("min_io_size", size32, struct block_conf, min_io_size, 0),
+    PROP("opt_io_size", size32, struct block_conf, opt_io_size, 0),
+    PROP("discard_granularity", size32, struct block_conf, discard_granularity, UINT32_MAX),
+    PROP("write-cache", on_off_auto, struct block_conf, write_cache, ON_OFF_AUTO_AUTO),
+    PROP("share-rw", bool, struct block_conf, share_rw, false),
+    PROP("account-invalid", on_off_auto, struct block_conf, account_invalid, ON_OFF_AUTO_AUTO),
+    PROP("account-failed", on_off_auto, struct block_conf, account_failed, ON_OFF_AUTO_AUTO),
+    PROP_END,
+};
+
+const struct prop block_error_props[] = {
+    PROP("rerror", on_error, struct block_conf, rerror, BACKEND_ERROR_AUTO),
+    PROP("werror", on_error, struct block_conf, werror, BACKEND_ERROR_AUTO),
+    PROP_END,
+};
+
 /* ---- Attaching ---- */
 
 uint32_t block_perm(const struct block_conf *conf, bool read_only)
@@ -159,7 +186,8 @@ struct err *block_attach(struct block_conf *conf, const struct block_need *need)
     if (!backend) {
         TRY(backend_new(need->dev->board->graph, "", &conf->backend));
         backend = conf->backend;
-    }
+    } else if (!*backend->name)
+        backend->read_only = need->read_only;
     if (!backend->root && !need->removable)
         return err_new("Device needs media, but drive is empty");
     TRY(choose_sizes(conf));

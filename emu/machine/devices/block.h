@@ -6,7 +6,7 @@
  * life of its backend.
  *
  *     struct disk { struct device dev; struct block_conf conf; };      in the device
- *     BLOCK_PROPS(struct disk, conf)                                   in its table of properties
+ *     { block_drive_props, offsetof(struct disk, conf) } ...           in its groups of properties
  *     TRY(block_attach(&conf, &(struct block_need){ ... }));           in realize
  *     block_settle(&conf, done, arg);                                  in settle
  *     block_detach(&conf);                                             in unrealize
@@ -32,22 +32,10 @@ struct block_conf {
     int rerror, werror; /* enum backend_on_error */
 };
 
-/* clang-format off */
-#define BLOCK_PROPS_BASE(s, c)                                                                     \
-    PROP("logical_block_size", blocksize, s, c.logical_block_size, 0),                             \
-    PROP("physical_block_size", blocksize, s, c.physical_block_size, 0),                           \
-    PROP("min_io_size", size32, s, c.min_io_size, 0),                                              \
-    PROP("opt_io_size", size32, s, c.opt_io_size, 0),                                              \
-    PROP("discard_granularity", size32, s, c.discard_granularity, UINT32_MAX),                     \
-    PROP("write-cache", on_off_auto, s, c.write_cache, ON_OFF_AUTO_AUTO),                          \
-    PROP("share-rw", bool, s, c.share_rw, false),                                                  \
-    PROP("account-invalid", on_off_auto, s, c.account_invalid, ON_OFF_AUTO_AUTO),                  \
-    PROP("account-failed", on_off_auto, s, c.account_failed, ON_OFF_AUTO_AUTO)
-#define BLOCK_PROPS(s, c)                                                                          \
-    PROP("drive", drive, s, c.backend, 0), BLOCK_PROPS_BASE(s, c),                                 \
-    PROP("rerror", on_error, s, c.rerror, 0), PROP("werror", on_error, s, c.werror, 0),            \
-    PROP("bootindex", i32, s, c.bootindex, -1)
-/* clang-format on */
+/* Tables for the part of a device that is its struct block_conf. */
+extern const struct prop block_drive_props[]; /* drive, bootindex */
+extern const struct prop block_size_props[];  /* Block sizes, caching, sharing, accounting. */
+extern const struct prop block_error_props[]; /* rerror, werror */
 
 /* What a device needs of its disk. */
 struct block_need {

@@ -56,23 +56,21 @@ static void settle(struct device *dev, device_done_fn *done, void *arg)
 
 static void unrealize(struct device *dev) { block_detach(&disk_of(dev)->conf); }
 
-/* clang-format off */
-#define COMMON_PROPS                                                                               \
-    BLOCK_PROPS(struct scsi_disk, conf),                                                           \
-    PROP_TEXT("ver", str, struct scsi_disk, version),                                              \
-    PROP_TEXT("serial", str, struct scsi_disk, serial),                                            \
-    PROP_TEXT("vendor", str, struct scsi_disk, vendor),                                            \
-    PROP_TEXT("product", str, struct scsi_disk, product),                                          \
-    PROP_TEXT("device_id", str, struct scsi_disk, device_id),                                      \
-    PROP("wwn", u64, struct scsi_disk, wwn, 0),                                                    \
-    PROP("port_wwn", u64, struct scsi_disk, port_wwn, 0),                                          \
-    PROP("port_index", u16, struct scsi_disk, port_index, 0),                                      \
-    PROP("max_io_size", u64, struct scsi_disk, max_io_size, 2147483647),                           \
-    PROP("scsi_version", i32, struct scsi_disk, scsi_version, 5)
-/* clang-format on */
+static const struct prop common_props[] = {
+    PROP_TEXT("ver", str, struct scsi_disk, version),
+    PROP_TEXT("serial", str, struct scsi_disk, serial),
+    PROP_TEXT("vendor", str, struct scsi_disk, vendor),
+    PROP_TEXT("product", str, struct scsi_disk, product),
+    PROP_TEXT("device_id", str, struct scsi_disk, device_id),
+    PROP("wwn", u64, struct scsi_disk, wwn, 0),
+    PROP("port_wwn", u64, struct scsi_disk, port_wwn, 0),
+    PROP("port_index", u16, struct scsi_disk, port_index, 0),
+    PROP("max_io_size", u64, struct scsi_disk, max_io_size, 2147483647),
+    PROP("scsi_version", i32, struct scsi_disk, scsi_version, 5),
+    PROP_END,
+};
 
-static const struct prop hd_props[] = {
-    COMMON_PROPS,
+static const struct prop hd_only_props[] = {
     PROP("removable", bool, struct scsi_disk, removable, false),
     PROP("dpofua", bool, struct scsi_disk, dpofua, false),
     PROP("max_unmap_size", u64, struct scsi_disk, max_unmap_size, 1u << 30),
@@ -80,7 +78,24 @@ static const struct prop hd_props[] = {
     PROP_END,
 };
 
-static const struct prop cd_props[] = { COMMON_PROPS, PROP_END };
+static const struct prop_group cd_props[] = {
+    { block_drive_props, offsetof(struct scsi_disk, conf) },
+    { block_size_props, offsetof(struct scsi_disk, conf) },
+    { block_error_props, offsetof(struct scsi_disk, conf) },
+    { common_props, 0 },
+    { scsi_props, offsetof(struct scsi_disk, scsi) },
+    PROP_GROUPS_END,
+};
+
+static const struct prop_group hd_props[] = {
+    { block_drive_props, offsetof(struct scsi_disk, conf) },
+    { block_size_props, offsetof(struct scsi_disk, conf) },
+    { block_error_props, offsetof(struct scsi_disk, conf) },
+    { common_props, 0 },
+    { hd_only_props, 0 },
+    { scsi_props, offsetof(struct scsi_disk, scsi) },
+    PROP_GROUPS_END,
+};
 
 static const char *const parents[] = { "scsi-disk-base", "scsi-device", NULL };
 
@@ -92,7 +107,6 @@ const struct device_class scsi_hd_class = {
     .bus = &scsi_bus_type,
     .size = sizeof(struct scsi_disk),
     .props = hd_props,
-    .more_props = scsi_props,
     .realize = hd_realize,
     .settle = settle,
     .unrealize = unrealize,
@@ -106,7 +120,6 @@ const struct device_class scsi_cd_class = {
     .bus = &scsi_bus_type,
     .size = sizeof(struct scsi_disk),
     .props = cd_props,
-    .more_props = scsi_props,
     .realize = cd_realize,
     .settle = settle,
     .unrealize = unrealize,

@@ -57,8 +57,7 @@ static void unrealize(struct device *dev)
     iothread_drop(&blk->iothread);
 }
 
-static const struct prop props[] = {
-    BLOCK_PROPS(struct virtio_blk, conf),
+static const struct prop own_props[] = {
     PROP_TEXT("serial", str, struct virtio_blk, serial),
     PROP_TEXT("iothread", link, struct virtio_blk, iothread_id),
     PROP("config-wce", bool, struct virtio_blk, config_wce, true),
@@ -66,6 +65,14 @@ static const struct prop props[] = {
     PROP("num-queues", u16, struct virtio_blk, num_queues, UINT16_MAX),
     PROP("queue-size", u16, struct virtio_blk, queue_size, 256),
     PROP_END,
+};
+
+static const struct prop_group props[] = {
+    { block_drive_props, offsetof(struct virtio_blk, conf) },
+    { block_size_props, offsetof(struct virtio_blk, conf) },
+    { block_error_props, offsetof(struct virtio_blk, conf) },
+    { own_props, 0 },
+    PROP_GROUPS_END,
 };
 
 static const char *const parents[] = { "virtio-device", NULL };

@@ -37,7 +37,7 @@ static struct err *realize(struct device *dev)
 
 static void unrealize(struct device *dev) { iothread_drop(&scsi_controller_of(dev)->iothread); }
 
-static const struct prop props[] = {
+static const struct prop own_props[] = {
     PROP("num_queues", u32, struct virtio_scsi, num_queues, UINT32_MAX),
     PROP("virtqueue_size", u32, struct virtio_scsi, queue_size, 256),
     PROP("max_sectors", u32, struct virtio_scsi, max_sectors, 0xffff),
@@ -47,6 +47,8 @@ static const struct prop props[] = {
     PROP_TEXT("iothread", link, struct virtio_scsi, iothread_id),
     PROP_END,
 };
+
+static const struct prop_group props[] = { { own_props, 0 }, PROP_GROUPS_END };
 
 static const char *const parents[] = { "virtio-scsi-common", "virtio-device", NULL };
 static const struct virtio_ops ops = { .id = VIRTIO_ID_SCSI };
