@@ -181,6 +181,7 @@ const struct driver *probe_bytes(const struct graph *graph, const uint8_t *buf, 
 extern const struct driver *const all_drivers[]; /* NULL-terminated. */
 extern const struct driver driver_file, driver_raw, driver_null_co, driver_null_aio, driver_qcow2,
     driver_nbd;
+extern const struct driver driver_luks;
 extern const struct driver driver_qed;
 extern const struct driver driver_vdi;
 
