@@ -158,6 +158,14 @@ static void print_value(const char *key, const struct json *value, int indent)
         printf("\n");
         json_object_for_each(value, i, inner_key, inner)
             print_value(inner_key, inner, indent + 4);
+    } else if (json_type_of(value) == JSON_ARRAY) {
+        printf("\n");
+        for (size_t n = 0; n < json_array_len(value); n++) {
+            char index[24];
+
+            snprintf(index, sizeof(index), "[%zu]", n);
+            print_value(index, json_array_get(value, n), indent + 4);
+        }
     } else if (json_as_bool(value, &flag)) {
         printf(" %s\n", flag ? "true" : "false");
     } else if (json_as_int64(value, &integer)) {
