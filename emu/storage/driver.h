@@ -170,6 +170,13 @@ void req_complete(struct req *req, int result);
 void req_submit_part(struct req *child, struct edge *edge, enum req_kind kind, uint32_t flags,
                      uint64_t offset, uint64_t len, struct iov_view data, req_done_fn *done);
 
+/*
+ * For open callbacks: opens a file (protocol) by name, relative to the node's own, and attaches it as child. done gets
+ * an error or NULL.
+ */
+void open_child_file(struct node *node, const char *filename, const char *edge_name, uint32_t role,
+                     driver_done_fn *done, void *arg);
+
 /* Looks a driver up by name; NULL when unknown. */
 const struct driver *driver_find(const struct graph *graph, const char *name);
 

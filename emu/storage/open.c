@@ -6,6 +6,7 @@
  * closes what was opened, and then reports.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "emu/base/alloc.h"
@@ -126,6 +127,63 @@ static struct err *attach(struct opening *o, struct node *child, const char *nam
     if (node->open.force_share)
         child_shared = PERM_ALL;
     return edge_attach_child(node, child, name, role, child_perm, child_shared, &edge);
+}
+
+/* ---- A child that a driver asks for ---- */
+
+struct named_child {
+    struct node *node; /* Borrowed: it is being opened. */
+    char name[32];
+    uint32_t role;
+    driver_done_fn *done;
+    void *arg;
+};
+
+static void named_child_opened(void *arg, struct node *child, struct err *err)
+{
+    struct named_child *n = arg;
+    driver_done_fn *done = n->done;
+    void *done_arg = n->arg;
+
+    if (!err) {
+        struct edge like = { .role = n->role, .parent = n->node };
+        uint32_t perm = 0, shared = PERM_ALL, child_perm, child_shared;
+        struct edge *edge;
+
+        node_cumulative(n->node, &perm, &shared);
+        node_default_perms(n->node, &like, perm, shared, &child_perm, &child_shared);
+        if (n->node->open.force_share)
+            child_shared = PERM_ALL;
+        err = edge_attach_child(n->node, child, n->name, n->role, child_perm, child_shared, &edge);
+        node_unref(child);
+    }
+    xfree(n);
+    done(done_arg, err);
+}
+
+void open_child_file(struct node *node, const char *filename, const char *edge_name, uint32_t role,
+                     driver_done_fn *done, void *arg)
+{
+    struct open_inherit inherit = open_inherit_for(node, role);
+    char *path = filename_resolve(node->file->node->filename, filename);
+    struct json *options = NULL, *file;
+    struct named_child *n;
+    struct err *err = node_options_from_filename(path, "raw", &options);
+
+    xfree(path);
+    file = err ? NULL : json_object_get(options, "file");
+    if (!err && !file)
+        err = err_new("'%s' does not name a file", filename);
+    if (err) {
+        json_free(options);
+        done(arg, err);
+        return;
+    }
+    n = NEW(struct named_child);
+    *n = (struct named_child){ .node = node, .role = role, .done = done, .arg = arg };
+    snprintf(n->name, sizeof(n->name), "%s", edge_name);
+    open_start(node->graph, file, 0, &inherit, named_child_opened, n);
+    json_free(options);
 }
 
 static void backing_opened(void *arg, struct node *backing, struct err *err)

@@ -78,7 +78,7 @@ static struct qcow2_entry changed(const struct change *c, struct qcow2_entry old
 {
     const struct qcow2 *q = c->q;
     bool whole = q->geo.subs == 1 || bits == UINT32_MAX;
-    bool placed = old.word & QCOW2_COMPRESSED || qcow2_entry_host(old);
+    bool placed = old.word & QCOW2_COMPRESSED || qcow2_entry_placed(q, old);
     bool keep = !(old.word & QCOW2_COMPRESSED) && placed && !c->unmap;
     struct qcow2_entry entry = { 0, 0 };
 
@@ -160,6 +160,8 @@ int qcow2_change_start(struct qcow2_op *op)
 
     c.unmap = c.discard ? !q->discard_no_unref : op->flags & REQ_MAY_UNMAP && !q->discard_no_unref;
     c.punch = q->pass_discard_request;
+    if (q->external && op->in_flight)
+        return -EAGAIN;
     if (c.discard) {
         bool skip = false;
 
@@ -195,6 +197,8 @@ int qcow2_change_start(struct qcow2_op *op)
     if (!ret)
         ret = change_slice(&c, at, align_down_u64(op->pos, q->geo.sub_size),
                            align_up_u64(stop, q->geo.sub_size));
+    if (!ret && c.discard && q->external && c.punch)
+        qcow2_op_discard_data(op, op->pos, stop - op->pos);
     if (!ret)
         op->pos = stop;
     return ret;

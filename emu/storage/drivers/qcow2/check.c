@@ -247,7 +247,7 @@ static int copied_one(struct qcow2_checking *c, uint64_t cluster, uint64_t *next
     }
     *next = cluster + 1;
     old = entry = qcow2_entry_load(q, at.block, at.index);
-    if (entry.word & QCOW2_COMPRESSED || !qcow2_entry_host(entry) ||
+    if (entry.word & QCOW2_COMPRESSED || !qcow2_entry_host(entry) || q->external ||
         qcow2_entry_sub(q, entry, 0) == QCOW2_SUB_INVALID)
         return 0;
     qcow2_cache_pin(at.block);

@@ -137,9 +137,10 @@ static void count_entry(struct qcow2_checking *c, struct qcow2_entry entry, bool
         c->result->fragmented_clusters += active; /* Never in line with the guest's order. */
         return;
     }
-    if (!host)
+    if (!qcow2_entry_placed(q, entry))
         return;
-    qcow2_check_count(c, host, q->geo.cluster_size, "data cluster");
+    if (!q->external)
+        qcow2_check_count(c, host, q->geo.cluster_size, "data cluster");
     if (active) {
         c->result->allocated_clusters++;
         if (c->expected && host != c->expected)

@@ -108,7 +108,14 @@ static void submit(struct qcow2 *q, struct qcow2_commit_io *io, enum req_kind ki
                     commit_io_done);
 }
 
-static void submit_flush(struct qcow2 *q) { submit(q, free_io(&q->commit), REQ_FLUSH, 0, 0, 0); }
+static void submit_flush(struct qcow2 *q, struct edge *edge)
+{
+    struct qcow2_commit_io *io = free_io(&q->commit);
+
+    io->busy = true;
+    q->commit.in_flight++;
+    req_submit_part(&io->req, edge, REQ_FLUSH, 0, 0, 0, (struct iov_view){ 0 }, commit_io_done);
+}
 
 /* Blocks that are adjacent on disk go out as one write. */
 static int submit_blocks(struct qcow2 *q, struct list *list, enum qcow2_owner_kind kind)
@@ -203,8 +210,10 @@ static void commit_enter(struct qcow2 *q, enum qcow2_commit_phase to)
     switch (to) {
     case QCOW2_COMMIT_BARRIER:
         if (c->need_barrier) {
+            if (q->external && q->unflushed_fill)
+                submit_flush(q, q->data);
             q->unflushed_fill = false;
-            submit_flush(q);
+            submit_flush(q, q->node->file);
         }
         break;
     case QCOW2_COMMIT_REFTABLE:
@@ -218,11 +227,11 @@ static void commit_enter(struct qcow2 *q, enum qcow2_commit_phase to)
         break;
     case QCOW2_COMMIT_REFTABLE_FLUSH:
         if (c->reftable.count)
-            submit_flush(q);
+            submit_flush(q, q->node->file);
         break;
     case QCOW2_COMMIT_L2_FLUSH:
         if (c->l1.count || c->l1.moved || c->header_dirty)
-            submit_flush(q);
+            submit_flush(q, q->node->file);
         break;
     case QCOW2_COMMIT_L2:
         if (c->cluster_captured && c->header_tail && q->geo.cluster_size > QCOW2_SECTOR)
@@ -234,7 +243,7 @@ static void commit_enter(struct qcow2 *q, enum qcow2_commit_phase to)
         else if (c->header_dirty || c->l1.moved)
             submit_sector(q, q->header.sector, &c->fields);
         break;
-    case QCOW2_COMMIT_FLUSH: submit_flush(q); break;
+    case QCOW2_COMMIT_FLUSH: submit_flush(q, q->node->file); break;
     case QCOW2_COMMIT_IDLE:
     case QCOW2_COMMIT_REF: break;
     case QCOW2_COMMIT_PHASE_COUNT: unreachable();

@@ -189,6 +189,8 @@ int qcow2_compress_start(struct qcow2_op *op)
     struct pack *pack;
     int ret;
 
+    if (q->external)
+        return -ENOTSUP;
     if (!is_aligned(op->pos, q->geo.cluster_size) ||
         (len < q->geo.cluster_size && op->pos + len < q->header.fields.size))
         return -EINVAL;

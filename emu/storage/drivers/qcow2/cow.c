@@ -104,7 +104,7 @@ static void cow_end(struct cow *cow, int result)
     struct qcow2_op *op = cow->op;
     struct qcow2 *q = cow->q;
 
-    if (result && cow->plan.is_new)
+    if (result && cow->plan.is_new && !q->external)
         qcow2_limbo_add_unused(q, cow->plan.run.offset, cow->plan.run.len);
     qcow2_cache_unpin(cow->plan.block);
     qcow2_claim_drop(q, &cow->claim);
@@ -120,7 +120,8 @@ static void write_done(struct req *req)
         cow_end(cow, req->result);
         return;
     }
-    qcow2_file_grew(cow->q, req->offset + req->len);
+    if (!cow->q->external)
+        qcow2_file_grew(cow->q, req->offset + req->len);
     cow->q->unflushed_fill = true;
     cow_enter(cow, COW_LINK);
 }
@@ -138,7 +139,7 @@ static void submit_write(struct cow *cow)
     n += iov_slice(plan->data, plan->len, cow->iov + n, UINT32_MAX);
     if (cow->tail)
         cow->iov[n++] = (struct iovec){ cow->fill + cow->head, cow->tail };
-    req_submit_part(&cow->req, cow->q->node->file, REQ_WRITE, 0,
+    req_submit_part(&cow->req, cow->q->data, REQ_WRITE, 0,
                     plan->run.offset + (plan->offset - cow->head - start),
                     cow->head + plan->len + cow->tail, iov_view(cow->iov, n), write_done);
 }
@@ -246,7 +247,7 @@ int qcow2_cow_start(struct qcow2_op *op, const struct qcow2_cow_plan *plan)
         ret = cow_init(cow);
     }
     if (ret) {
-        if (plan->is_new)
+        if (plan->is_new && !q->external)
             qcow2_limbo_add_unused(q, plan->run.offset, plan->run.len);
         if (cow)
             cow_free(cow);

@@ -28,12 +28,17 @@ const struct create_option qcow2_create_options[] = {
     { "compat", CREATE_OPT_STR, "Compatibility level (v2 [0.10] or v3 [1.1])", NULL },
     { "backing_file", CREATE_OPT_STR, "File name of a base image", NULL },
     { "backing_fmt", CREATE_OPT_STR, "Image format of the base image", NULL },
+    { "data_file", CREATE_OPT_STR, "File name of an external data file", NULL },
+    { "data_file_raw", CREATE_OPT_BOOL, "The external data file must stay valid as a raw image",
+      NULL },
     { "lazy_refcounts", CREATE_OPT_BOOL, "Postpone refcount updates", "off" },
     { "refcount_bits", CREATE_OPT_NUMBER, "Width of a reference count entry in bits", "16" },
     { NULL, CREATE_OPT_STR, NULL, NULL },
 };
 
 enum create_phase {
+    CREATE_OPEN_DATA, /* The external data file. */
+    CREATE_SIZE_DATA,
     CREATE_OPEN_FILE,
     CREATE_EMPTY, /* The file is being cut to nothing. */
     CREATE_CLEAR, /* What could not be cut off is being zeroed. */
@@ -56,8 +61,8 @@ struct creation {
     uint64_t size; /* Of the disk in the end. */
     uint64_t l1_bytes, reftable_bytes, refblock_bytes, total;
     int prealloc;              /* enum prealloc */
-    struct node *file, *image; /* References. */
-    struct edge *edge;         /* On file, then on image. */
+    struct node *data, *file, *image; /* References. */
+    struct edge *edge;                /* On data, then on file, then on image. */
     uint8_t *buf;              /* owned */
     struct iovec iov;
     struct req req;
@@ -126,6 +131,31 @@ static struct err *read_numbers(struct creation *c, struct opts *opts)
     return NULL;
 }
 
+static struct err *read_data_file(struct creation *c, struct opts *opts, bool raw,
+                                  const char *backing)
+{
+    struct qcow2_header *h = &c->header;
+    const struct json *ref = NULL;
+
+    TRY(opts_child_opt(opts, "data-file", &ref));
+    if (ref && h->version < 3)
+        return err_new(
+            "External data files are only supported with compatibility level 1.1 and above (use version=v3 or "
+            "greater)");
+    if (raw && backing)
+        return err_new("Backing file and data-file-raw cannot be used at the same time");
+    if (raw && !ref)
+        return err_new("data-file-raw requires data-file");
+    if (!ref)
+        return NULL;
+    h->fields.incompatible |= QCOW2_INCOMPAT_DATA_FILE;
+    if (raw)
+        h->fields.autoclear |= QCOW2_AUTOCLEAR_RAW;
+    if (raw && c->prealloc == PREALLOC_OFF)
+        c->prealloc = PREALLOC_METADATA; /* The image must show all that the raw file has. */
+    return NULL;
+}
+
 static struct err *read_backing(struct creation *c, struct opts *opts)
 {
     static const char *const modes[] = { "off", "metadata", "falloc", "full" };
@@ -137,8 +167,7 @@ static struct err *read_backing(struct creation *c, struct opts *opts)
     TRY(opts_str_opt(opts, "backing-file", &name));
     TRY(opts_str_opt(opts, "backing-fmt", &format));
     TRY(opts_bool_opt(opts, "data-file-raw", &raw));
-    if (opts_has(opts, "data-file") || raw)
-        return err_new("qcow2 images with an external data file are not supported");
+    TRY(read_data_file(c, opts, raw, name));
     if (opts_has(opts, "encrypt"))
         return err_new("Encrypted qcow2 images are not supported");
     if (name && c->prealloc && !(h->fields.incompatible & QCOW2_INCOMPAT_EXTENDED_L2))
@@ -171,8 +200,6 @@ static struct err *read_options(struct creation *c)
     opts_mark(&opts, "driver");
     opts_mark(&opts, "file");
     TRY(opts_check_unused(&opts));
-    if (h->version >= 3)
-        qcow2_header_add_feature_names(h);
     return NULL;
 }
 
@@ -241,6 +268,8 @@ static void create_end(struct creation *c, struct err *err)
         node_unref(c->image);
     if (c->file)
         node_unref(c->file);
+    if (c->data)
+        node_unref(c->data);
     qcow2_header_fini(&c->header);
     json_free(c->options);
     xfree(c->buf);
@@ -291,6 +320,21 @@ static void file_opened(void *arg, struct node *node, struct err *err)
         attach(c, node);
 }
 
+/* The image names its data file as it was named here. */
+static void data_opened(void *arg, struct node *node, struct err *err)
+{
+    struct creation *c = arg;
+
+    c->data = node;
+    if (err) {
+        create_end(c, err);
+        return;
+    }
+    qcow2_header_set_extension(&c->header, QCOW2_EXT_DATA_FILE, node->filename,
+                               (uint32_t)strlen(node->filename));
+    attach(c, node);
+}
+
 static void image_opened(void *arg, struct node *node, struct err *err)
 {
     struct creation *c = arg;
@@ -302,22 +346,40 @@ static void image_opened(void *arg, struct node *node, struct err *err)
         attach(c, node);
 }
 
-static void open_file(struct creation *c)
+/* Opens the member of the options, or takes the node that it names. */
+static void open_member(struct creation *c, const char *name, node_open_fn *opened)
 {
-    const struct json *file = json_object_get(c->options, "file");
+    const struct json *ref = json_object_get(c->options, name);
     struct node *node;
     struct err *err;
 
-    if (!file) {
-        create_end(c, err_new("Parameter 'file' is missing"));
+    if (!ref) {
+        create_end(c, err_new("Parameter '%s' is missing", name));
         return;
     }
-    if (json_type_of(file) != JSON_STRING) {
-        node_open(c->graph, file, 0, file_opened, c);
+    if (json_type_of(ref) != JSON_STRING) {
+        node_open(c->graph, ref, 0, opened, c);
         return;
     }
-    err = graph_lookup(c->graph, json_get_str(file), &node);
-    file_opened(c, err ? NULL : node_ref(node), err);
+    err = graph_lookup(c->graph, json_get_str(ref), &node);
+    opened(c, err ? NULL : node_ref(node), err);
+}
+
+/* A data file that is long enough stays as it is: it may be there to be taken over. */
+static void size_data(struct creation *c)
+{
+    if (c->edge->node->size >= c->size)
+        create_next(c, NULL);
+    else
+        edge_truncate(c->edge, c->size, false, PREALLOC_OFF, create_next, c);
+}
+
+static void open_file(struct creation *c)
+{
+    if (c->edge)
+        edge_detach(c->edge);
+    c->edge = NULL;
+    open_member(c, "file", file_opened);
 }
 
 static void open_image(struct creation *c)
@@ -328,6 +390,8 @@ static void open_image(struct creation *c)
     c->edge = NULL;
     json_object_set_str(options, "driver", "qcow2");
     json_object_set_str(options, "file", c->file->name);
+    if (c->data)
+        json_object_set_str(options, "data-file", c->data->name);
     node_open(c->graph, options, NODE_OPEN_NO_BACKING, image_opened, c);
     json_free(options);
 }
@@ -338,6 +402,8 @@ static void write_header(struct creation *c)
     struct err *err;
     bool tail;
 
+    if (c->header.version >= 3)
+        qcow2_header_add_feature_names(&c->header);
     xfree(c->buf);
     c->buf = try_alloc(cluster);
     err = c->buf ? qcow2_header_build(&c->header, c->buf, cluster, &tail)
@@ -355,6 +421,13 @@ static void create_enter(struct creation *c, enum create_phase phase)
 
     c->phase = phase;
     switch (phase) {
+    case CREATE_OPEN_DATA:
+        if (c->header.fields.incompatible & QCOW2_INCOMPAT_DATA_FILE)
+            open_member(c, "data-file", data_opened);
+        else
+            create_enter(c, CREATE_OPEN_FILE);
+        return;
+    case CREATE_SIZE_DATA: size_data(c); return;
     case CREATE_OPEN_FILE: open_file(c); return;
     case CREATE_EMPTY: edge_truncate(c->edge, 0, false, PREALLOC_OFF, create_next, c); return;
     case CREATE_CLEAR:
@@ -406,5 +479,5 @@ void qcow2_create(struct graph *graph, const struct json *options, driver_done_f
     if (err)
         create_end(c, err);
     else
-        create_enter(c, CREATE_OPEN_FILE);
+        create_enter(c, CREATE_OPEN_DATA);
 }

@@ -41,6 +41,10 @@ static void qcow2_facts(struct node *node, struct image_facts *facts, driver_don
         if (q->bitmaps.stored.len)
             json_object_set(data, "bitmaps", qcow2_stored_bitmaps_json(&q->bitmaps.stored));
         json_object_set_int(data, "refcount-bits", INT64_C(1) << q->header.fields.refcount_order);
+        if (q->header.data_name)
+            json_object_set_str(data, "data-file", q->header.data_name);
+        if (q->external)
+            json_object_set_bool(data, "data-file-raw", q->data_raw);
         json_object_set_bool(data, "corrupt", f->incompatible & QCOW2_INCOMPAT_CORRUPT);
         json_object_set_bool(data, "extended-l2", q->geo.subs > 1);
     } else {
@@ -131,6 +135,7 @@ static void qcow2_set_backing(struct node *node, const char *name, const char *f
 
 static const struct driver_child qcow2_children[] = {
     { "file", ROLE_METADATA | ROLE_DATA | ROLE_PRIMARY, true },
+    { "data-file", ROLE_DATA, false },
     { NULL, 0, false },
 };
 

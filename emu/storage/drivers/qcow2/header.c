@@ -19,6 +19,7 @@ void qcow2_header_fini(struct qcow2_header *header)
     vec_fini(&header->extensions);
     xfree(header->backing_name);
     xfree(header->backing_format);
+    xfree(header->data_name);
     memset(header, 0, sizeof(*header));
 }
 
@@ -128,8 +129,6 @@ struct err *qcow2_header_parse(struct qcow2_header *header, const uint8_t *data,
     if (load_be32(data + QCOW2_HDR_CRYPT))
         return err_new("Encrypted qcow2 images are not supported (encryption method '%s')",
                        load_be32(data + QCOW2_HDR_CRYPT) == 1 ? "aes" : "luks");
-    if (f->incompatible & QCOW2_INCOMPAT_DATA_FILE)
-        return err_new("qcow2 images with an external data file are not supported");
     return check_tables(header);
 }
 

@@ -49,6 +49,7 @@ struct qcow2_header {
     VEC(struct qcow2_extension)
     extensions;                          /* All but the end mark, in order; unknown ones as well. */
     char *backing_name, *backing_format; /* owned, NULL: none. */
+    char *data_name; /* owned, NULL: none; of the external data file. */
     uint32_t name_at, name_len; /* Where the file has the name of the backing file; 0: nowhere. */
     bool name_changed;          /* It must not go there again. */
     uint32_t name_room;         /* Bytes to leave free before it. */

@@ -80,6 +80,10 @@ static struct err *parse_one(struct qcow2_header *header, const struct qcow2_ext
         xfree(header->backing_format);
         header->backing_format = xstrndup((const char *)ext->data, ext->len);
         return NULL;
+    case QCOW2_EXT_DATA_FILE:
+        xfree(header->data_name);
+        header->data_name = xstrndup((const char *)ext->data, ext->len);
+        return NULL;
     case QCOW2_EXT_BITMAPS: return parse_bitmaps(header, ext);
     default: return NULL;
     }

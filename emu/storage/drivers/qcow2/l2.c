@@ -34,42 +34,49 @@ void qcow2_entry_store(const struct qcow2 *q, struct qcow2_block *block, uint32_
         store_be64(p + 8, entry.bitmap);
 }
 
+bool qcow2_entry_placed(const struct qcow2 *q, struct qcow2_entry entry)
+{
+    return qcow2_entry_host(entry) || (q->external && entry.word & QCOW2_COPIED);
+}
+
 static enum qcow2_sub standard_sub(const struct qcow2 *q, uint64_t word)
 {
     uint64_t host = word & QCOW2_OFFSET_MASK;
+    bool placed = host || word & QCOW2_COPIED;
 
     if (word & QCOW2_L2_RESERVED || !is_aligned(host, q->geo.cluster_size))
         return QCOW2_SUB_INVALID;
-    if (!host && word & QCOW2_COPIED)
-        return QCOW2_SUB_INVALID; /* Only valid with an external data file. */
+    if (!host && word & QCOW2_COPIED && !q->external)
+        return QCOW2_SUB_INVALID;
     if (word & QCOW2_ZERO) {
         if (q->header.version < 3)
             return QCOW2_SUB_INVALID;
-        return host ? QCOW2_SUB_ZERO_KEPT : QCOW2_SUB_ZERO;
+        return placed ? QCOW2_SUB_ZERO_KEPT : QCOW2_SUB_ZERO;
     }
-    return host ? QCOW2_SUB_DATA : QCOW2_SUB_NONE;
+    return placed ? QCOW2_SUB_DATA : QCOW2_SUB_NONE;
 }
 
 enum qcow2_sub qcow2_entry_sub(const struct qcow2 *q, struct qcow2_entry entry, unsigned sub)
 {
-    uint64_t host = qcow2_entry_host(entry);
+    bool placed = qcow2_entry_placed(q, entry);
     bool alloc, zero;
 
     if (entry.word & QCOW2_COMPRESSED)
-        return entry.word & QCOW2_COPIED ? QCOW2_SUB_INVALID : QCOW2_SUB_COMPRESSED;
+        return entry.word & QCOW2_COPIED || q->external ? QCOW2_SUB_INVALID : QCOW2_SUB_COMPRESSED;
     if (q->geo.subs == 1)
         return standard_sub(q, entry.word);
-    if (entry.word & (QCOW2_L2_RESERVED | QCOW2_ZERO) || !is_aligned(host, q->geo.cluster_size) ||
-        (!host && entry.word & QCOW2_COPIED) || ((uint32_t)entry.bitmap & entry.bitmap >> 32) ||
-        (!host && (uint32_t)entry.bitmap))
+    if (entry.word & (QCOW2_L2_RESERVED | QCOW2_ZERO) ||
+        !is_aligned(qcow2_entry_host(entry), q->geo.cluster_size) ||
+        (!placed && entry.word & QCOW2_COPIED) || ((uint32_t)entry.bitmap & entry.bitmap >> 32) ||
+        (!placed && (uint32_t)entry.bitmap))
         return QCOW2_SUB_INVALID;
     alloc = entry.bitmap >> sub & 1;
     zero = entry.bitmap >> (32 + sub) & 1;
     if (alloc)
         return QCOW2_SUB_DATA;
     if (zero)
-        return host ? QCOW2_SUB_ZERO_KEPT : QCOW2_SUB_ZERO;
-    return host ? QCOW2_SUB_NONE_KEPT : QCOW2_SUB_NONE;
+        return placed ? QCOW2_SUB_ZERO_KEPT : QCOW2_SUB_ZERO;
+    return placed ? QCOW2_SUB_NONE_KEPT : QCOW2_SUB_NONE;
 }
 
 bool qcow2_entry_has_data(const struct qcow2 *q, struct qcow2_entry entry)
@@ -93,6 +100,8 @@ void qcow2_entry_compressed(const struct qcow2 *q, struct qcow2_entry entry, uin
 
 void qcow2_entry_free(struct qcow2 *q, struct qcow2_entry entry, bool punch)
 {
+    if (q->external)
+        return; /* Nothing counts what lies in the data file. */
     if (entry.word & QCOW2_COMPRESSED) {
         uint64_t host, start;
         uint32_t len;

@@ -43,6 +43,8 @@ static inline uint64_t qcow2_entry_host(struct qcow2_entry entry)
 {
     return entry.word & UINT64_C(0x00fffffffffffe00);
 }
+/* Whether the cluster has a place; in an external data file offset 0 is one. */
+bool qcow2_entry_placed(const struct qcow2 *q, struct qcow2_entry entry);
 /* Place and length in bytes of compressed data. */
 void qcow2_entry_compressed(const struct qcow2 *q, struct qcow2_entry entry, uint64_t *host,
                             uint32_t *len);

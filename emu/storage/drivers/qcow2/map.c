@@ -61,6 +61,13 @@ int qcow2_map_lookup(struct qcow2 *q, uint64_t offset, uint64_t max, struct qcow
         return 0;
     }
     out->host = qcow2_entry_host(entry) + in_cluster;
+    if (UNLIKELY(q->external && qcow2_entry_placed(q, entry) && out->host != offset))
+        return qcow2_corrupt(
+            q,
+            "External data file host cluster offset %#llx does not match guest cluster "
+            "offset: %#llx, L2 index: %#x)",
+            (unsigned long long)qcow2_entry_host(entry),
+            (unsigned long long)qcow2_cluster_start(q, offset), at.index);
     len = same_kind_subs(q, entry, sub, out->kind) - (in_cluster & (q->geo.sub_size - 1));
     while (len < max && is_aligned(in_cluster + len, q->geo.cluster_size)) {
         entry = qcow2_entry_load(q, at.block, ++at.index);
@@ -109,11 +116,15 @@ int qcow2_map_status(struct qcow2 *q, uint64_t offset, uint64_t max, struct qcow
         len += more.len;
     }
     *out = (struct req_status){ .flags = status_flags(first.kind), .len = len };
+    if (q->external)
+        out->flags &=
+            ~(uint32_t)
+                STATUS_RECURSE; /* What the data file says is no news: it was given to us whole. */
     if (first.kind == QCOW2_SUB_ZERO_KEPT)
         out->flags |= STATUS_OFFSET_VALID;
     if (out->flags & STATUS_OFFSET_VALID) {
         out->host_offset = first.host;
-        out->file = q->node->file->node;
+        out->file = q->data->node;
     }
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "emu/base/alloc.h"
+#include "emu/base/arith.h"
 #include "emu/base/log.h"
 #include "emu/base/trace.h"
 #include "emu/storage/drivers/qcow2/map.h"
@@ -46,6 +47,36 @@ void qcow2_op_part_done(struct qcow2_op *op, int result)
     qcow2_op_step(op);
 }
 
+static void flush_part_done(struct req *req)
+{
+    struct qcow2_op_part *part = container_of(req, struct qcow2_op_part, req);
+
+    part->busy = false;
+    qcow2_op_part_done(part->op, req->result);
+}
+
+/* Passes a part of the operation on to where the data lies. */
+static void to_data_file(struct qcow2_op *op, enum req_kind kind, uint64_t offset, uint64_t len)
+{
+    struct qcow2_op_part *part = &op->parts[0];
+
+    part->op = op;
+    part->busy = true;
+    part->req = (struct req){ 0 }; /* The memory held other things before. */
+    op->in_flight++;
+    req_submit_part(&part->req, op->q->data, kind, op->flags & REQ_MAY_UNMAP, offset, len,
+                    (struct iov_view){ 0 }, flush_part_done);
+}
+
+void qcow2_op_discard_data(struct qcow2_op *op, uint64_t offset, uint64_t len)
+{
+    struct edge *data = op->q->data;
+
+    len = MIN(len, sub_saturate_u64(data->node->size, offset));
+    if (len)
+        to_data_file(op, REQ_DISCARD, offset, len);
+}
+
 /*
  * Before the first change of guest data either the bitmaps stored in the image are marked as in use, or the header
  * says that they no longer match ("autoclear features").
@@ -64,11 +95,17 @@ static int prepare(struct qcow2_op *op)
         q->header.dirty = true;
         return qcow2_commit_wait(q, &op->wait);
     }
-    if (op->kind == REQ_ZERO) {
+    if (op->kind == REQ_ZERO && !op->data_zeroed) {
         ret = qcow2_zero_prepare(op);
         if (ret)
             return ret;
+        if (q->data_raw) {
+            op->data_zeroed = true;
+            to_data_file(op, REQ_ZERO, op->base, op->end - op->base);
+        }
     }
+    if (op->data_zeroed && op->in_flight)
+        return -EAGAIN;
     op->prepared = true;
     return 0;
 }
@@ -127,22 +164,16 @@ static int status_start(struct qcow2_op *op)
     return ret;
 }
 
-static void flush_part_done(struct req *req)
-{
-    struct qcow2_op_part *part = container_of(req, struct qcow2_op_part, req);
-
-    part->busy = false;
-    qcow2_op_part_done(part->op, req->result);
-}
-
 /* Keeps O6: the commit captures after the start of this flush, and ends with a flush of the file. */
 static int flush_start(struct qcow2_op *op)
 {
-    struct qcow2_op_part *part = &op->parts[0];
+    struct qcow2_op_part *part = &op->parts[1];
 
-    op->pos = op->end;
     if (op->q->broken)
         return -EIO;
+    if (op->q->external && op->pos == 0)
+        to_data_file(op, REQ_FLUSH, 0, 0);
+    op->pos = op->end;
     if (qcow2_commit_needed(op->q))
         return qcow2_commit_wait(op->q, &op->wait);
     part->op = op;
@@ -169,7 +200,7 @@ void qcow2_op_start(struct qcow2_op *op)
     op->seq = q->next_seq++;
     op->pos = op->base;
     qcow2_wait_init(&op->wait, op_wake);
-    op->waiting = op->stepping = op->again = op->prepared = false;
+    op->waiting = op->stepping = op->again = op->prepared = op->data_zeroed = false;
     op->in_flight = 0;
     op->result = 0;
     list_add_tail(&q->active, &op->link);
@@ -203,6 +234,10 @@ void qcow2_op_submit_at(struct node *node, struct req *req, uint64_t offset)
 {
     struct qcow2_op *op = req->ctx;
 
+    if (UNLIKELY(!qcow2_of(node)->data)) {
+        req_complete(req, -EIO); /* Opened for its metadata alone. */
+        return;
+    }
     op->q = qcow2_of(node);
     op->req = req;
     op->kind = req->kind;

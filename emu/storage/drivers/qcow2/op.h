@@ -45,6 +45,7 @@ struct qcow2_op {
     bool stepping; /* Guards against steps within steps. */
     bool again;
     bool prepared; /* The header allows changes (autoclear bits). */
+    bool data_zeroed; /* ZERO: done in the raw data file. */
     unsigned in_flight;
     int result;
     /* Starts the next part: 0, QCOW2_WAIT or -errno. Moves pos. */
@@ -88,6 +89,8 @@ void qcow2_claim_drop(struct qcow2 *q, struct qcow2_claim *claim);
 int qcow2_write_start(struct qcow2_op *op);
 int qcow2_compress_start(struct qcow2_op *op);
 int qcow2_change_start(struct qcow2_op *op); /* ZERO and DISCARD. */
+/* Discards a range of the external data file as part of the operation, which has no other part in flight. */
+void qcow2_op_discard_data(struct qcow2_op *op, uint64_t offset, uint64_t len);
 /* Whether the edges of a ZERO request can be done, as it looks now: 0, QCOW2_WAIT, -ENOTSUP. */
 MUST_USE int qcow2_zero_prepare(struct qcow2_op *op);
 

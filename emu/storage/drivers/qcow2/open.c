@@ -28,6 +28,7 @@ enum {
 enum open_phase {
     OPEN_HEADER,     /* The first sectors are being read. */
     OPEN_EXTENSIONS, /* The rest of the header cluster. */
+    OPEN_DATA_FILE, /* The external data file is being opened. */
     OPEN_L1,
     OPEN_REFTABLE,
     OPEN_SNAPSHOTS,
@@ -167,6 +168,30 @@ static void drop_untrusted_bitmaps(struct opening *o)
     o->rewrite_header = true;
 }
 
+/* Finds out where guest data lies ("external data file bit"). */
+static struct err *take_data_file(struct opening *o)
+{
+    struct qcow2 *q = o->q;
+    struct edge *given = NULL;
+
+    list_for_each(edge, &o->node->children, struct edge, child_link) {
+        if (strcmp(edge->name, "data-file") == 0)
+            given = edge;
+    }
+    q->external = q->header.fields.incompatible & QCOW2_INCOMPAT_DATA_FILE;
+    q->data_raw = q->external && q->header.fields.autoclear & QCOW2_AUTOCLEAR_RAW;
+    q->data = q->external ? given : o->node->file;
+    if (!q->external && given)
+        return err_new("'data-file' can only be set for images with an external data file");
+    if (q->external && !given && (!q->header.data_name || !*q->header.data_name) &&
+        !(o->flags & NODE_OPEN_NO_IO))
+        return err_new("'data-file' is required for this image");
+    if (q->data_raw && q->header.backing_name)
+        log_warn("image '%s' has a backing file and a raw data file",
+                 o->node->file->node->filename);
+    return NULL;
+}
+
 static struct err *take_header(struct opening *o)
 {
     struct qcow2 *q = o->q;
@@ -176,6 +201,7 @@ static struct err *take_header(struct opening *o)
     TRY(qcow2_header_parse_extensions(&q->header, o->buf, o->len));
     drop_untrusted_bitmaps(o);
     qcow2_set_geometry(q);
+    TRY(take_data_file(o));
     TRY(qcow2_options_read(q, o->opts, &options));
     q->corrupt = false;
     if (q->header.fields.incompatible & QCOW2_INCOMPAT_CORRUPT && !q->read_only &&
@@ -296,6 +322,7 @@ static void open_read_done(struct req *req)
             return;
         }
         break;
+    case OPEN_DATA_FILE:
     case OPEN_REPAIR:
     case OPEN_BITMAPS:
     case OPEN_COMMIT:
@@ -323,6 +350,20 @@ static void repaired(void *arg, struct err *err)
     open_enter(o, OPEN_BITMAPS);
 }
 
+static void data_file_opened(void *arg, struct err *err)
+{
+    struct opening *o = arg;
+
+    list_for_each(edge, &o->node->children, struct edge, child_link) {
+        if (strcmp(edge->name, "data-file") == 0)
+            o->q->data = edge;
+    }
+    if (err)
+        open_end(o, err);
+    else
+        open_enter(o, OPEN_L1);
+}
+
 static void open_phase_done(void *arg, struct err *err)
 {
     struct opening *o = arg;
@@ -348,7 +389,8 @@ static void update_header(struct opening *o)
 {
     struct qcow2 *q = o->q;
     struct qcow2_header_fields *f = &q->header.fields;
-    uint64_t autoclear = f->autoclear & QCOW2_AUTOCLEAR_BITMAPS;
+    uint64_t autoclear =
+        f->autoclear & (QCOW2_AUTOCLEAR_BITMAPS | (q->external ? QCOW2_AUTOCLEAR_RAW : 0));
     bool checking = o->flags & NODE_OPEN_CHECK;
     struct err *err;
 
@@ -381,6 +423,14 @@ static void open_enter(struct opening *o, enum open_phase phase)
     switch (phase) {
     case OPEN_HEADER: open_read(o, 0, FIRST_READ); return;
     case OPEN_EXTENSIONS: open_read(o, 0, UINT64_C(1) << q->header.cluster_bits); return;
+    case OPEN_DATA_FILE:
+        /* Only asked about: a name in an image of unknown origin is not followed. */
+        if (q->data || o->flags & NODE_OPEN_NO_IO)
+            open_enter(o, OPEN_L1);
+        else
+            open_child_file(o->node, q->header.data_name, "data-file", ROLE_DATA, data_file_opened,
+                            o);
+        return;
     case OPEN_L1:
         if (!qcow2_table_init(&q->l1, f->l1_size, f->l1_offset))
             break;

@@ -64,7 +64,5 @@ struct err *qcow2_options_read(struct qcow2 *q, struct opts *opts, struct qcow2_
     opts_mark(opts, "overlap-check"); /* The owner map always checks everything it knows. */
     if (opts_has(opts, "encrypt"))
         return err_new("No encryption in image header, but options specified");
-    if (opts_has(opts, "data-file"))
-        return err_new("'data-file' can only be set for images with an external data file");
     return NULL;
 }

@@ -89,6 +89,10 @@ struct qcow2 {
     uint64_t file_size;  /* What is known of the length of the file: grows with completed writes. */
     uint64_t bytes_next; /* Host offset where the next compressed cluster goes, 0: nowhere yet. */
 
+    struct edge
+        *data; /* Where guest data lies: the file, or the external data file; NULL: not opened. */
+    bool external;      /* In a file of its own: host offset and guest offset are the same there. */
+    bool data_raw;      /* That file must stay valid as a raw image. */
     bool read_only;
     bool corrupt; /* Found broken metadata: no more writes. */
     bool broken;  /* Memory is not fit to be written: no more commits. */

@@ -160,7 +160,8 @@ static int start_part(struct qcow2_read *read, struct qcow2_read_part *part)
         return ret;
     switch (extent.kind) {
     case QCOW2_SUB_DATA:
-        read_child(read, part, q->node->file, q->file_size, extent.host, extent.len);
+        read_child(read, part, q->data, q->external ? q->data->node->size : q->file_size,
+                   extent.host, extent.len);
         return 0;
     case QCOW2_SUB_NONE:
     case QCOW2_SUB_NONE_KEPT:

@@ -99,7 +99,12 @@ static int preallocate(struct resize *r)
             continue;
         }
         qcow2_cache_pin(at.block);
-        ret = qcow2_alloc_run(q, div_round_up(left, q->geo.cluster_size), true, &r->wait, &run);
+        if (q->external) {
+            run = (struct qcow2_run){ .offset = r->pos, .len = q->geo.cluster_size };
+            ret = 0;
+        } else {
+            ret = qcow2_alloc_run(q, div_round_up(left, q->geo.cluster_size), true, &r->wait, &run);
+        }
         qcow2_cache_unpin(at.block);
         if (!ret)
             ret = qcow2_cache_edit(at.block);
@@ -127,7 +132,8 @@ static void extended(void *arg, struct err *err)
         resize_end(r, err);
         return;
     }
-    qcow2_file_grew(r->q, r->q->fresh_from);
+    if (!r->q->external)
+        qcow2_file_grew(r->q, r->q->fresh_from);
     resize_enter(r, RESIZE_EDGE);
 }
 
@@ -171,12 +177,25 @@ static uint64_t backing_end(const struct resize *r)
     return backing ? MIN(backing->node->size, r->size) : r->old_size;
 }
 
+/* An external data file is at least as long as the disk; what was there before becomes part of it. */
+static void resize_data_file(struct resize *r)
+{
+    enum prealloc prealloc = r->prealloc == PREALLOC_METADATA ? PREALLOC_OFF : r->prealloc;
+
+    if (r->size > r->q->data->node->size)
+        edge_truncate(r->q->data, r->size, false, prealloc, extended, r);
+    else
+        resize_enter(r, RESIZE_EDGE);
+}
+
 static void extend_file(struct resize *r)
 {
     struct qcow2 *q = r->q;
     enum prealloc prealloc = r->prealloc == PREALLOC_METADATA ? PREALLOC_OFF : r->prealloc;
 
-    if (r->prealloc == PREALLOC_OFF || q->fresh_from <= q->node->file->node->size)
+    if (q->external)
+        resize_data_file(r);
+    else if (r->prealloc == PREALLOC_OFF || q->fresh_from <= q->node->file->node->size)
         resize_enter(r, RESIZE_EDGE);
     else
         edge_truncate(q->node->file, q->fresh_from, false, prealloc, extended, r);
@@ -434,7 +453,9 @@ void qcow2_truncate(struct node *node, uint64_t size, bool exact, enum prealloc 
     r->q = q;
     r->old_size = q->header.fields.size;
     r->size = size;
-    r->prealloc = prealloc;
+    /* A raw data file shows all of its content: so must the image. */
+    r->prealloc = q->data_raw && prealloc == PREALLOC_OFF && size > r->old_size ? PREALLOC_METADATA
+                                                                                : prealloc;
     r->done = done;
     r->arg = arg;
     r->pos = qcow2_cluster_start(q, r->old_size);

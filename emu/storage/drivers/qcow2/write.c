@@ -90,7 +90,7 @@ static void in_place_done(struct req *req)
     struct qcow2_op_part *part = container_of(req, struct qcow2_op_part, req);
 
     part->busy = false;
-    if (!req->result)
+    if (!req->result && !part->op->q->external)
         qcow2_file_grew(part->op->q, req->offset + req->len);
     qcow2_op_part_done(part->op, req->result);
 }
@@ -107,7 +107,7 @@ static struct qcow2_op_part *free_part(struct qcow2_op *op)
 /* Guest data must never land on metadata, whatever an entry says. */
 static int check_data_place(struct qcow2 *q, uint64_t host, uint64_t clusters)
 {
-    for (uint64_t i = 0; i < clusters; i++) {
+    for (uint64_t i = 0; i < clusters && !q->external; i++) {
         enum qcow2_owner_kind kind = qcow2_owner_of(&q->owner, (host >> q->geo.cluster_bits) + i);
 
         if (UNLIKELY(kind != QCOW2_OWNER_NONE))
@@ -132,7 +132,7 @@ static int write_in_place(struct qcow2_op *op, const struct span *span)
     part->req = (struct req){ 0 }; /* The memory held other things before. */
     op->in_flight++;
     op->pos += span->len;
-    req_submit_part(&part->req, q->node->file, REQ_WRITE, 0, host, span->len,
+    req_submit_part(&part->req, q->data, REQ_WRITE, 0, host, span->len,
                     iov_view_advance(op->data, op->pos - span->len - op->base), in_place_done);
     return 0;
 }
@@ -155,7 +155,11 @@ static int write_mapping(struct qcow2_op *op, const struct qcow2_l2_at *at, cons
 
     if (ret)
         return ret;
-    if (span->class == WRITE_NEW) {
+    if (span->class == WRITE_NEW && q->external) {
+        plan.is_new = true;
+        plan.run.offset = start;
+        plan.run.fresh = start >= q->data->node->size;
+    } else if (span->class == WRITE_NEW) {
         /* The slice must not be evicted by what allocation loads. */
         qcow2_cache_pin(at->block);
         ret = qcow2_alloc_run(q, span->clusters, false, &op->wait, &plan.run);
@@ -191,6 +195,9 @@ int qcow2_write_start(struct qcow2_op *op)
     if (ret)
         return ret;
     find_span(op, &at, &span);
+    if (UNLIKELY(op->q->external && span.class != WRITE_NEW && span.class != WRITE_INVALID &&
+                 span.host != qcow2_cluster_start(op->q, op->pos)))
+        span.class = WRITE_INVALID;
     if (LIKELY(span.class == WRITE_IN_PLACE))
         return write_in_place(op, &span);
     if (span.class == WRITE_INVALID)
