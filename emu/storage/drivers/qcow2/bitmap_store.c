@@ -1,5 +1,5 @@
 /*
- * Changes of what is stored of bitmaps: storing, removing, marking as in use. One after the other (queue).
+ * Changes of what is stored of bitmaps: storing, removing, marking as in use. Each has the image to itself.
  *
  * Storing never touches what is valid: data, tables and directory go to new clusters, the header is switched by a
  * commit, which makes all of it durable before (O1, O2, O8), and the old clusters go to limbo with that commit (O4).
@@ -33,7 +33,6 @@ enum change_phase {
 };
 
 struct change {
-    struct list link; /* In q->bitmaps.queue. */
     struct qcow2 *q;
     enum change_kind kind;
     enum change_phase phase;
@@ -49,12 +48,9 @@ struct change {
     struct iovec iov;
     struct req req;
     struct qcow2_wait wait;
-    struct task task;
 };
 
 static void change_run(struct change *c);
-
-void qcow2_bitmaps_init(struct qcow2 *q) { list_init(&q->bitmaps.queue); }
 
 void qcow2_bitmaps_fini(struct qcow2 *q) { qcow2_stored_bitmaps_fini(&q->bitmaps.stored); }
 
@@ -100,11 +96,6 @@ static void free_stored(struct qcow2 *q, const struct qcow2_stored_bitmap *s, bo
 
 /* ---- The end ---- */
 
-static void next_in_queue(struct task *task)
-{
-    change_run(container_of(task, struct change, task));
-}
-
 static void change_end(struct change *c, struct err *err)
 {
     struct qcow2 *q = c->q;
@@ -116,16 +107,11 @@ static void change_end(struct change *c, struct err *err)
             free_stored(q, s, true);
         free_place(q, c->dir_offset, c->dir_bytes, true);
     }
-    list_del(&c->link);
+    qcow2_exclusive_drop(q, &c->wait);
     qcow2_stored_bitmaps_fini(&c->fresh);
     xfree(c->buf);
     xfree(c->name);
     xfree(c);
-    if (!list_empty(&q->bitmaps.queue)) {
-        struct change *next = list_first(&q->bitmaps.queue, struct change, link);
-
-        reactor_defer(q->reactor, &next->task, next_in_queue);
-    }
     done(arg, err);
 }
 
@@ -498,7 +484,7 @@ static struct err *advance(struct change *c, bool *end)
 static int run_phase(struct change *c)
 {
     switch (c->phase) {
-    case CHANGE_BEGIN: return 0;
+    case CHANGE_BEGIN: return anything_to_do(c) ? qcow2_exclusive_take(c->q, &c->wait) : 0;
     case CHANGE_DATA: return write_data(c);
     case CHANGE_TABLE: return write_table(c);
     case CHANGE_DIRECTORY: return c->kind == CHANGE_MARK ? write_marks(c) : write_directory(c);
@@ -543,13 +529,10 @@ static void change_start(struct qcow2 *q, enum change_kind kind, const char *nam
                          driver_done_fn *done, void *arg)
 {
     struct change *c = NEW(struct change);
-    bool first = list_empty(&q->bitmaps.queue);
 
     *c = (struct change){ .q = q, .kind = kind, .name = xstrdup(name), .done = done, .arg = arg };
     qcow2_wait_init(&c->wait, change_wake);
-    list_add_tail(&q->bitmaps.queue, &c->link);
-    if (first)
-        change_run(c);
+    change_run(c);
 }
 
 void qcow2_bitmaps_mark(struct qcow2 *q, driver_done_fn *done, void *arg)

@@ -10,12 +10,11 @@
  * clusters and switches the header to them; then the old ones are freed. So a crash leaves either all old
  * or all new ones.
  *
- * Operations on what is stored come one after the other; guest requests go on meanwhile.
+ * Operations on what is stored have the image to themselves (exclusive.h).
  */
 
 #include <stdbool.h>
 
-#include "emu/base/list.h"
 #include "emu/storage/driver.h"
 #include "emu/storage/drivers/qcow2/bitmap_dir.h"
 
@@ -23,11 +22,9 @@ struct qcow2;
 
 struct qcow2_bitmaps {
     qcow2_stored_bitmaps stored;
-    bool marked;       /* Those in memory are marked as in use: the guest may write. */
-    struct list queue; /* Operations; the first one runs. */
+    bool marked; /* Those in memory are marked as in use: the guest may write. */
 };
 
-void qcow2_bitmaps_init(struct qcow2 *q);
 void qcow2_bitmaps_fini(struct qcow2 *q);
 
 /*

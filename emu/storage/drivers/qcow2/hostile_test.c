@@ -83,7 +83,7 @@ static void refuses_bad_headers(void)
         { { { 24, 8, UINT64_C(1) << 62 } }, "Image is too big" },
         { { { 0x74, 4, 0x20000 } }, "Header extension too large" },
         { { { 72, 8, 2 } }, "qcow2: Image is corrupt; cannot be opened read/write" },
-        { { { 72, 8, 4 } }, "qcow2 images with an external data file are not supported" },
+        { { { 72, 8, 4 } }, "'data-file' is required for this image" },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

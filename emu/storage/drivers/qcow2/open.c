@@ -482,7 +482,6 @@ void qcow2_open(struct node *node, struct opts *opts, unsigned flags, driver_don
     list_init(&q->active);
     extent_set_init(&q->in_flight);
     qcow2_limbo_init(q);
-    qcow2_bitmaps_init(q);
     qcow2_exclusive_init(q);
     o->node = node;
     o->q = q;
