@@ -191,5 +191,6 @@ extern const struct driver driver_file, driver_raw, driver_null_co, driver_null_
 extern const struct driver driver_luks;
 extern const struct driver driver_qed;
 extern const struct driver driver_vdi;
+extern const struct driver driver_vpc;
 
 #endif

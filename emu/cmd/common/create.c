@@ -1,5 +1,6 @@
 #include "emu/cmd/common/create.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -283,6 +284,19 @@ static struct err *create_file(struct tool *tool, const char *filename, uint64_t
     return run_create(tool, options);
 }
 
+/* Words the error of a size that the format cannot hold for people. Takes err. */
+static struct err *too_large(const struct driver *driver, struct err *err)
+{
+    const char *hint =
+        find_option(driver, "cluster_size") ? " (try using a larger cluster size)" : "";
+
+    if (!err || err_errnum(err) != EFBIG)
+        return err;
+    err_free(err);
+    return err_set_errnum(
+        err_new("The image size is too large for file format '%s'%s", driver->name, hint), EFBIG);
+}
+
 static struct err *create_format(struct tool *tool, const struct create_spec *spec,
                                  const struct driver *driver, const struct json *values)
 {
@@ -294,7 +308,7 @@ static struct err *create_format(struct tool *tool, const struct create_spec *sp
     json_object_set_str(file, "driver", "file");
     json_object_set_str(file, "filename", spec->filename);
     json_object_set(options, "file", file);
-    return run_create(tool, options);
+    return too_large(driver, run_create(tool, options));
 }
 
 static bool same_as_backing(const struct create_spec *spec, const struct json *values)

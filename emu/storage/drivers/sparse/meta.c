@@ -154,7 +154,7 @@ static void load_done(struct req *req)
 {
     struct meta_page *page = container_of(req, struct meta_page, req);
     struct meta *meta = page->meta;
-    struct list waiters = LIST_INIT(waiters);
+    struct list waiters = LIST_INIT(waiters), room = LIST_INIT(room);
     int result = req->result;
 
     for (unsigned i = 0; i < META_SECTORS && !result; i++) {
@@ -167,8 +167,10 @@ static void load_done(struct req *req)
     xfree(page->load);
     page->load = NULL;
     list_splice_tail(&waiters, &page->waiters);
+    list_splice_tail(&room, &meta->room_waiters);
+    /* One of those may close meta: an open function that finds the image wanting. */
     meta_wait_wake_all(&waiters, result);
-    meta_wait_wake_all(&meta->room_waiters, 0);
+    meta_wait_wake_all(&room, 0);
 }
 
 static int load(struct meta *meta, struct meta_page *page, struct meta_wait *wait)
