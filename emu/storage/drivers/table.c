@@ -2,11 +2,17 @@
 #include "emu/storage/driver.h"
 
 const struct driver *const all_drivers[] = {
-    /* clang-format off: one a line */
-    &driver_file, &driver_luks,    &driver_nbd,   &driver_null_aio,
-    &driver_null_co, &driver_qcow2, &driver_qed,
-    &driver_raw,     &driver_vdi,   NULL,
-    &driver_file, &driver_nbd, &driver_null_aio, &driver_null_co, &driver_qcow2,
-    &driver_qed,  &driver_raw, &driver_vdi,      &driver_vpc,     NULL,
+    /* clang-format off */
+    &driver_file,
+    &driver_luks,
+    &driver_nbd,
+    &driver_null_aio,
+    &driver_null_co,
+    &driver_qcow2,
+    &driver_qed,
+    &driver_raw,
+    &driver_vdi,
+    &driver_vpc,
+    NULL,
     /* clang-format on */
 };
