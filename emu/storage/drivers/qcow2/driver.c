@@ -6,6 +6,7 @@
 #include "emu/base/alloc.h"
 #include "emu/base/bytes.h"
 #include "emu/storage/driver.h"
+#include "emu/storage/drivers/qcow2/amend.h"
 #include "emu/storage/drivers/qcow2/check_image.h"
 #include "emu/storage/drivers/qcow2/create.h"
 #include "emu/storage/drivers/qcow2/op.h"
@@ -158,4 +159,6 @@ const struct driver driver_qcow2 = {
     .create = qcow2_create,
     .create_options = qcow2_create_options,
     .snapshots = &qcow2_snapshot_ops,
+    .amend = qcow2_amend,
+    .amend_options = qcow2_amend_options,
 };

@@ -167,6 +167,7 @@ uint8_t *qcow2_snapshots_build(struct qcow2_snapshots *snapshots, uint64_t unit)
     memset(table, 0, align_up_u64(MAX(size, UINT64_C(1)), unit));
     vec_for_each(s, &snapshots->list) {
         build_entry(s, table + at);
+        s->extra_size = EXTRA_KNOWN + s->unknown_len;
         at += entry_size(s);
     }
     snapshots->table_size = size;

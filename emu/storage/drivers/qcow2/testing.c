@@ -521,3 +521,13 @@ int test_vmstate(struct test_world *w, struct node *node, enum req_kind kind, ui
     check(test_wait(w, &io.done));
     return io.req.result;
 }
+
+struct err *test_amend(struct test_world *w, struct node *node, const char *options)
+{
+    struct json *json = test_json(options);
+    struct waiter waiter = { 0 };
+
+    (driver_qcow2.amend)(node, json, 0, NULL, waiter_done, &waiter);
+    json_free(json);
+    return wait_for(w, &waiter);
+}

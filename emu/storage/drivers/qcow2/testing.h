@@ -75,6 +75,7 @@ struct err *test_resize(struct test_world *w, struct edge *edge, uint64_t size,
                         enum prealloc prealloc) MUST_USE;
 struct err *test_check(struct test_world *w, struct node *node, unsigned fix,
                        struct check_result *result) MUST_USE;
+struct err *test_amend(struct test_world *w, struct node *node, const char *options) MUST_USE;
 struct err *test_snapshot_show(struct test_world *w, struct node *node, const char *id) MUST_USE;
 /* A READ or WRITE in the area of the VM's state, to its end. */
 int test_vmstate(struct test_world *w, struct node *node, enum req_kind kind, uint64_t offset,
