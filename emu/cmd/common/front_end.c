@@ -7,6 +7,7 @@
 
 #include "emu/base/log.h"
 #include "emu/chardev/chardev.h"
+#include "emu/cmd/common/object_types.h"
 #include "emu/cmd/common/version.h"
 #include "emu/qmp/server.h"
 #include "emu/storage/driver.h"
@@ -34,6 +35,8 @@ void front_end_init(struct front_end *fe, const struct front_end_config *config)
     w->yank = yank_new();
     w->graph = graph_new(fe->reactor, all_drivers);
     graph_set_yank(w->graph, w->yank);
+    fe->objects = objects_new(fe->reactor, all_object_types);
+    graph_set_objects(w->graph, fe->objects);
     jobs_init(&fe->jobs, fe->reactor);
     w->jobs = &fe->jobs;
     w->exports = exports_new(w->graph);
@@ -145,4 +148,5 @@ void front_end_fini(struct front_end *fe)
     chardevs_free(w->chardevs);
     while (reactor_ops_pending(fe->reactor) && reactor_run_once(fe->reactor, INT64_C(100000000)))
         ;
+    objects_free(fe->objects);
 }

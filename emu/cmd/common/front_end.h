@@ -54,6 +54,7 @@ struct front_end {
     const char *name; /* Last part of argv[0]: the prefix of messages. */
     struct reactor *reactor;
     struct jobs jobs;
+    struct objects *objects; /* Of --object and object-add; also graph_objects(). */
     struct job_events job_events;
     struct export_events export_events;
     struct world world;

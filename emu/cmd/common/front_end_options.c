@@ -10,6 +10,7 @@
 #include "emu/chardev/cmdline.h"
 #include "emu/cmd/common/front_end.h"
 #include "emu/cmd/common/loop.h"
+#include "emu/cmd/common/object_types.h"
 #include "emu/qmp/handlers/nbd.h"
 #include "emu/qmp/monitor.h"
 #include "emu/qmp/schema/qapi_block_core.h"   // Generated.
@@ -102,6 +103,11 @@ static struct err *add_export(struct front_end *fe, const char *text)
     return wait_for(fe->reactor, &waiter);
 }
 
+static struct err *add_object(struct front_end *fe, const char *text)
+{
+    return object_add_text(fe->objects, text);
+}
+
 struct err *front_end_option(struct front_end *fe, const char *name, const char *value)
 {
     static const struct {
@@ -109,7 +115,7 @@ struct err *front_end_option(struct front_end *fe, const char *name, const char 
         struct err *(*run)(struct front_end *fe, const char *text);
     } table[] = {
         { "blockdev", add_blockdev }, { "chardev", add_chardev },         { "export", add_export },
-        { "monitor", add_monitor },   { "nbd-server", start_nbd_server },
+        { "monitor", add_monitor },   { "nbd-server", start_nbd_server }, { "object", add_object },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {

@@ -3,7 +3,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "emu/base/alloc.h"
 #include "emu/base/attrs.h"
 #include "emu/base/json_parse.h"
 #include "emu/base/keyval.h"
@@ -20,8 +22,11 @@ static NORETURN void print_types(const struct objects *objects)
     exit(0);
 }
 
-static void print_properties(const struct objects *objects, const char *name)
+/* The argument "TYPE,help". */
+static void print_properties(const struct objects *objects, const char *text)
 {
+    CLEANUP(xfree) char *name = xstrndup(text, strcspn(text, ","));
+
     for (const struct object_type *const *type = objects_types(objects); *type; type++) {
         if (!str_eq((*type)->name, name))
             continue;
@@ -35,16 +40,14 @@ static void print_properties(const struct objects *objects, const char *name)
 struct err *object_add_text(struct objects *objects, const char *text)
 {
     CLEANUP(json_free) struct json *options = NULL;
-    const char *type;
 
     if (str_eq(text, "help") || str_eq(text, "?"))
         print_types(objects);
+    if (str_has_suffix(text, ",help"))
+        print_properties(objects, text);
     if (text[0] == '{')
         TRY(json_parse_text(text, &options));
     else
         TRY(keyval_parse(text, "qom-type", &options));
-    type = json_object_get_str(options, "qom-type");
-    if (type && json_object_has(options, "help"))
-        print_properties(objects, type);
     return objects_add(objects, options);
 }

@@ -18,6 +18,7 @@
 #include "emu/qmp/handlers/nbd.h"
 #include "emu/qmp/handlers/node_add.h"
 #include "emu/qmp/handlers/node_query.h"
+#include "emu/qmp/handlers/object.h"
 #include "emu/qmp/handlers/transaction.h"
 #include "emu/qmp/handlers/yank.h"
 
@@ -45,6 +46,8 @@ static const char help[] =
     "  --nbd-server addr.type=inet,addr.host=<host>,addr.port=<port>[,max-connections=<n>]\n"
     "  --nbd-server addr.type=unix,addr.path=<path>[,max-connections=<n>]\n"
     "                         start an NBD server\n\n"
+    "  --object [qom-type=]<type>,id=<id>[,<properties>...]\n"
+    "                         make an object; --object help lists the types\n\n"
     "  --pidfile <path>       write the process ID to a file after startup\n\n"
     "Options are carried out in the order given; most also take a JSON object.\n";
 
@@ -58,6 +61,7 @@ static const struct option long_options[] = {
     { "help", no_argument, NULL, 'h' },
     { "monitor", required_argument, NULL, OPT_MAKE },
     { "nbd-server", required_argument, NULL, OPT_MAKE },
+    { "object", required_argument, NULL, OPT_MAKE },
     { "pidfile", required_argument, NULL, OPT_PIDFILE },
     { "version", no_argument, NULL, 'V' },
     { 0 },
@@ -120,9 +124,19 @@ static struct err *second_pass(struct front_end *fe, struct background *bg, int 
 }
 
 static const struct qmp_command_set *const command_sets[] = {
-    &control_commands,     &chardev_commands, &yank_commands, &node_add_commands,
-    &node_query_commands,  &bitmap_commands,  &job_commands,  &block_job_commands,
-    &transaction_commands, &export_commands,  &nbd_commands,  NULL,
+    &control_commands,
+    &chardev_commands,
+    &yank_commands,
+    &node_add_commands,
+    &node_query_commands,
+    &bitmap_commands,
+    &job_commands,
+    &block_job_commands,
+    &transaction_commands,
+    &export_commands,
+    &nbd_commands,
+    &object_commands,
+    NULL,
 };
 
 int main(int argc, char **argv)

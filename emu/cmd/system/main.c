@@ -16,6 +16,7 @@
 #include "emu/qmp/handlers/nbd.h"
 #include "emu/qmp/handlers/node_add.h"
 #include "emu/qmp/handlers/node_query.h"
+#include "emu/qmp/handlers/object.h"
 #include "emu/qmp/handlers/transaction.h"
 #include "emu/qmp/handlers/yank.h"
 #include "emu/qmp/qmp_run_state.h" // Generated.
@@ -24,7 +25,7 @@ static const struct qmp_command_set *const command_sets[] = {
     &control_commands,     &chardev_commands,       &yank_commands, &node_add_commands,
     &node_query_commands,  &bitmap_commands,        &job_commands,  &block_job_commands,
     &transaction_commands, &export_commands,        &nbd_commands,  &runstate_commands,
-    &device_commands,      &machine_query_commands, NULL,
+    &device_commands,      &machine_query_commands, &object_commands, NULL,
 };
 
 /* SHUTDOWN comes before all that ends with the program. */
