@@ -79,6 +79,7 @@ struct driver {
     const char *name;
     bool is_format, is_filter, is_protocol;
     bool supports_backing;
+    bool can_compress;      /* Takes writes with REQ_COMPRESSED. */
     bool has_variable_size; /* The size is asked anew when the file may have changed. */
     bool can_grow;          /* Writes past the end are passed to submit and grow the node. */
     size_t state_size;
@@ -189,6 +190,7 @@ extern const struct driver *const all_drivers[]; /* NULL-terminated. */
 extern const struct driver driver_file, driver_raw, driver_null_co, driver_null_aio, driver_qcow2,
     driver_nbd;
 extern const struct driver driver_luks;
+extern const struct driver driver_qcow;
 extern const struct driver driver_qed;
 extern const struct driver driver_vdi;
 extern const struct driver driver_vpc;

@@ -118,9 +118,11 @@ static struct err *check_options(struct conversion *cv)
 {
     const struct convert_options *o = cv->options;
 
-    if (!o->target_opts && !driver_find(cv->tool->graph, o->target_format))
+    const struct driver *driver = driver_find(cv->tool->graph, o->target_format);
+
+    if (!o->target_opts && !driver)
         return err_new("Unknown file format '%s'", o->target_format);
-    if (o->compress && strcmp(o->target_format, "qcow2") != 0)
+    if (o->compress && driver && !driver->can_compress)
         return err_new("Compression not supported for this file format");
     if (o->backing && !o->backing_format)
         return err_new("Use of backing file requires explicit backing format");

@@ -8,6 +8,7 @@ const struct driver *const all_drivers[] = {
     &driver_nbd,
     &driver_null_aio,
     &driver_null_co,
+    &driver_qcow,
     &driver_qcow2,
     &driver_qed,
     &driver_raw,

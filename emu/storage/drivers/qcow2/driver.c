@@ -144,6 +144,7 @@ const struct driver driver_qcow2 = {
     .name = "qcow2",
     .is_format = true,
     .supports_backing = true,
+    .can_compress = true,
     .state_size = sizeof(struct qcow2),
     .req_size = sizeof(struct qcow2_op),
     .children = qcow2_children,

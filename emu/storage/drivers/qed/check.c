@@ -183,7 +183,7 @@ void qed_check(struct node *node, unsigned fix, struct check_result *result, dri
     struct checking *c = NEW(struct checking);
     struct qed *q = qed_of(node);
     const struct qed_header *h = &q->header;
-    uint64_t clusters = q->file_end / h->cluster_size;
+    uint64_t clusters = q->levels.end / h->cluster_size;
 
     *c = (struct checking){
         .node = node, .q = q, .fix = fix, .result = result, .done = done, .arg = arg

@@ -56,14 +56,23 @@ static struct err *take_header(struct opening *o)
     uint64_t file_size = o->node->file->node->size;
 
     TRY(qed_header_parse(&q->header, o->buf, file_size));
-    q->file_end = align_up_u64(file_size, q->header.cluster_size);
     s->node = o->node;
     s->file = o->node->file;
     s->size = q->header.image_size;
     s->block_size = q->header.cluster_size;
     s->ops = &qed_sparse_ops;
     s->can_zero = s->explicit_zero = true;
-    s->fresh_from = q->file_end;
+    s->fresh_from = align_up_u64(file_size, q->header.cluster_size);
+    q->levels = (struct levels){
+        .s = s,
+        .l1_offset = q->header.l1_offset,
+        .l1_words = qed_table_words(&q->header),
+        .l2_words = qed_table_words(&q->header),
+        .l2_bytes = qed_table_words(&q->header) * 8,
+        .align = q->header.cluster_size,
+        .end = s->fresh_from,
+        .table_valid = qed_table_valid,
+    };
     TRY(sparse_init(s));
     sparse_adopt(s);
     o->node->size = q->header.image_size;

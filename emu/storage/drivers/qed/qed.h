@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "emu/storage/drivers/qed/header.h"
+#include "emu/storage/drivers/sparse/levels.h"
 #include "emu/storage/drivers/sparse/sparse.h"
 
 /* Words of an L2 table with a meaning of their own; all others are offsets. */
@@ -22,8 +23,7 @@ enum { QED_UNALLOCATED = 0, QED_ZERO = 1 };
 struct qed {
     struct sparse sparse; /* First: see sparse_submit(). */
     struct qed_header header;
-    uint64_t
-        file_end; /* All clusters of the file in use lie before; multiple of the cluster size. */
+    struct levels levels;
 };
 
 static inline struct qed *qed_of(const struct node *node) { return node->state; }
@@ -52,5 +52,7 @@ void qed_set_backing(struct node *node, const char *name, const char *format, dr
 void qed_create(struct graph *graph, const struct json *options, driver_done_fn *done, void *arg);
 extern const struct create_option qed_create_options[];
 extern const struct sparse_ops qed_sparse_ops;
+/* For struct levels. */
+bool qed_table_valid(const struct levels *l, uint64_t offset);
 
 #endif
