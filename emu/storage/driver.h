@@ -122,6 +122,11 @@ struct driver {
     /* Rewrites the backing reference in the image header; names may be NULL. */
     void (*set_backing)(struct node *node, const char *name, const char *format,
                         driver_done_fn *done, void *arg);
+    /*
+     * Drops all that this layer holds, so that the backing file shows everywhere (commit). What a crash leaves is an
+     * image with all, some or none of its content gone. NULL: not possible.
+     */
+    void (*make_empty)(struct node *node, driver_done_fn *done, void *arg);
     const struct bitmap_ops *bitmaps; /* NULL: images of this format keep none. */
     /* Permission change is about to take effect (file locks). Asynchronous: done with an error refuses. */
     void (*prepare_perm)(struct node *node, uint32_t perm, uint32_t shared, driver_done_fn *done,

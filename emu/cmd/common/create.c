@@ -3,10 +3,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "emu/base/alloc.h"
 #include "emu/base/keyval.h"
-#include "emu/base/opts.h"
 #include "emu/base/str.h"
 #include "emu/storage/create.h"
 
@@ -21,112 +21,78 @@ struct err *image_create_check_format(struct tool *tool, const char *format)
     return NULL;
 }
 
-static const struct create_option *find_option(const struct driver *driver, const char *name)
+static const struct create_option *options_of(const struct tool *tool, const char *name)
 {
-    for (const struct create_option *o = driver->create_options; o && o->name; o++) {
-        if (strcmp(o->name, name) == 0)
-            return o;
-    }
+    const struct driver *driver = driver_find(tool->graph, name);
+
+    return driver ? driver->create_options : NULL;
+}
+
+/* The options of the protocol that a file name stands for (new), or "Unknown protocol 'x'". */
+static struct err *find_protocol(const char *filename, struct json **out)
+{
+    CLEANUP(json_free) struct json *options = NULL;
+
+    if (str_has_prefix(filename, "json:"))
+        return err_new("Unknown protocol 'json'");
+    TRY(node_options_from_filename(filename, "raw", &options));
+    *out = json_ref(json_object_get(options, "file"));
+    if (!*out)
+        *out = json_ref(options);
     return NULL;
 }
 
-static void print_option(const struct create_option *option)
+struct err *image_create_tables(struct tool *tool, const char *format, const char *filename,
+                                struct option_tables *out)
 {
-    static const char *const types[] = {
-        [CREATE_OPT_STR] = "str",
-        [CREATE_OPT_SIZE] = "size",
-        [CREATE_OPT_BOOL] = "bool (on/off)",
-        [CREATE_OPT_NUMBER] = "num",
-    };
-    CLEANUP(str_fini) struct str head = { 0 };
+    CLEANUP(json_free) struct json *protocol = NULL;
 
-    str_addf(&head, "  %s=<%s>", option->name, types[option->type]);
-    printf("%-24s - %s\n", str_cstr(&head), option->help);
+    *out = (struct option_tables){ .format = options_of(tool, format) };
+    if (!filename)
+        return NULL;
+    TRY(find_protocol(filename, &protocol));
+    out->protocol = options_of(tool, json_object_get_str(protocol, "driver"));
+    return NULL;
 }
 
 struct err *image_create_help(struct tool *tool, const char *format, const char *filename)
 {
     const struct driver *driver = driver_find(tool->graph, format);
+    struct option_tables tables;
 
     TRY(image_create_check_format(tool, format));
+    TRY(image_create_tables(tool, format, filename, &tables));
     printf(filename ? "Supported options:\n" : "Supported %s options:\n", format);
-    for (const struct create_option *o = driver->create_options; o && o->name; o++)
-        print_option(o);
-    if (!filename && driver->is_format && strcmp(format, "raw") != 0)
+    image_options_print(&tables);
+    if (!filename && driver->is_format)
         printf("\nThe protocol level may support further options.\n"
                "Specify the target filename to include those options.\n");
     return NULL;
 }
 
-/* Gives the values of -o one form: sizes and numbers as integers, switches as booleans. */
-static struct err *typed_value(const struct create_option *option, struct json *values)
+static struct err *set_backing_values(const struct create_spec *spec,
+                                      const struct option_tables *tables, struct json *values)
 {
-    struct opts opts;
-    struct err *err = NULL;
-    uint64_t number;
-    bool flag;
+    const char *backing = spec->backing, *format = spec->backing_format;
 
-    opts_init(&opts, values);
-    switch (option->type) {
-    case CREATE_OPT_STR: break;
-    case CREATE_OPT_SIZE:
-        err = opts_size(&opts, option->name, &number);
-        if (!err)
-            json_object_set_uint(values, option->name, number);
-        break;
-    case CREATE_OPT_NUMBER:
-        err = opts_u64(&opts, option->name, &number);
-        if (!err)
-            json_object_set_uint(values, option->name, number);
-        break;
-    case CREATE_OPT_BOOL:
-        err = opts_bool(&opts, option->name, &flag);
-        if (!err)
-            json_object_set_bool(values, option->name, flag);
-        break;
+    if (backing) {
+        if (!image_options_find(tables, "backing_file"))
+            return err_new("Backing file not supported for file format '%s'", spec->format);
+        json_object_set_str(values, "backing_file", backing);
     }
-    opts_fini(&opts);
-    return err;
-}
-
-/* Parses -o into typed values by the driver's table. *out is new. */
-static struct err *parse_values(const struct driver *driver, const char *text, struct json **out)
-{
-    CLEANUP(json_free) struct json *values = NULL;
-    const char *key;
-    struct json *value;
-
-    TRY(keyval_parse_flags(text ? text : "", NULL, KEYVAL_FLAT | KEYVAL_LEGACY_BOOL, NULL,
-                           &values));
-    json_object_for_each(values, i, key, value) {
-        if (!find_option(driver, key))
-            return err_new("Invalid parameter '%s'", key);
+    if (format) {
+        if (!image_options_find(tables, "backing_fmt"))
+            return err_new("Backing format not supported for file format '%s'", spec->format);
+        json_object_set_str(values, "backing_fmt", format);
     }
-    for (const struct create_option *o = driver->create_options; o && o->name; o++) {
-        if (json_object_has(values, o->name))
-            TRY(typed_value(o, values));
-    }
-    *out = values;
-    values = NULL;
-    return NULL;
-}
-
-static struct err *set_backing_values(const struct driver *driver, const struct create_spec *spec,
-                                      struct json *values)
-{
-    if (spec->backing) {
-        if (!find_option(driver, "backing_file"))
-            return err_new("Backing file not supported for file format '%s'", driver->name);
-        if (json_object_has(values, "backing_file"))
-            return err_new("The backing file must be specified only once");
-        json_object_set_str(values, "backing_file", spec->backing);
-    }
-    if (spec->backing_format) {
-        if (!find_option(driver, "backing_fmt"))
-            return err_new("Backing format not supported for file format '%s'", driver->name);
-        json_object_set_str(values, "backing_fmt", spec->backing_format);
-    }
-    return NULL;
+    backing = json_object_get_str(values, "backing_file");
+    if (!backing)
+        return NULL;
+    if (strcmp(backing, spec->filename) == 0)
+        return err_new(
+            "Error: Trying to create an image with the same filename as the backing file");
+    return *backing || spec->converting ? NULL
+                                        : err_new("Expected backing file name, got empty string");
 }
 
 /* The path of a backing file named in an image: relative names count from the image's folder. */
@@ -173,11 +139,10 @@ static struct err *find_size(struct tool *tool, const struct create_spec *spec, 
     const char *backing = json_object_get_str(values, "backing_file");
     uint64_t backing_size = 0;
 
-    if (spec->have_size) {
-        if (json_object_has(values, "size"))
-            return err_new("The image size must be specified only once");
+    if (spec->have_size)
         json_object_set_uint(values, "size", spec->size);
-    }
+    if (spec->converting)
+        return NULL;
     if (backing && *backing && spec->unsafe_backing && !json_object_has(values, "backing_fmt"))
         return err_new("Backing file specified without backing format");
     if (backing && *backing && !spec->unsafe_backing) {
@@ -191,28 +156,37 @@ static struct err *find_size(struct tool *tool, const struct create_spec *spec, 
     return NULL;
 }
 
-/* "Formatting 'x', fmt=qcow2 cluster_size=65536 ...": every option given or with a default, in the table's order. */
-static void print_formatting(const struct create_spec *spec, const struct driver *driver,
-                             const struct json *values)
+static void print_table(const struct create_option *table, const struct create_option *hidden,
+                        const struct json *values)
 {
-    printf("Formatting '%s', fmt=%s", spec->filename, spec->format);
-    for (const struct create_option *o = driver->create_options; o && o->name; o++) {
-        const struct json *value = json_object_get(values, o->name);
-        uint64_t number;
-        bool flag;
+    const struct option_tables first = { .format = hidden };
 
+    for (const struct create_option *o = table; o && o->name; o++) {
+        const struct json *value = json_object_get(values, o->name);
+        char *text;
+
+        if (image_options_find(&first, o->name))
+            continue;
         if (!value) {
             if (o->default_text)
                 printf(" %s=%s", o->name, o->default_text);
-        } else if (json_as_bool(value, &flag)) {
-            printf(" %s=%s", o->name, flag ? "on" : "off");
-        } else if (json_as_uint64(value, &number)) {
-            printf(" %s=%llu", o->name, (unsigned long long)number);
-        } else {
-            printf(" %s=%s", o->name, json_as_str(value));
+            continue;
         }
+        text = image_options_text(o->name, value);
+        printf(" %s", text);
+        xfree(text);
     }
+}
+
+/* "Formatting 'x', fmt=qcow2 cluster_size=65536 ...": what was given or has a default, in the order of the tables. */
+static void print_formatting(const struct create_spec *spec, const struct option_tables *tables,
+                             const struct json *values)
+{
+    printf("Formatting '%s', fmt=%s", spec->filename, spec->format);
+    print_table(tables->format, NULL, values);
+    print_table(tables->protocol, tables->format, values);
     printf("\n");
+    fflush(stdout);
 }
 
 /* The tools' names of versions in the words of the schema. */
@@ -225,41 +199,58 @@ static const char *version_of(const char *compat)
     return compat;
 }
 
-/* Turns the tool's values into BlockdevCreateOptions: '_' becomes '-', and a few names differ. */
-static struct json *create_options(const struct driver *driver, const struct json *values)
+/* The schema's name of an option; returns new. */
+static char *schema_name(const char *key)
 {
     static const struct {
         const char *tool, *schema;
     } renamed[] = { { "compat", "version" },
                     { "backing_file", "backing-file" },
                     { "backing_fmt", "backing-fmt" } };
-    struct json *options = json_object();
+    char *name;
+
+    for (size_t i = 0; i < ARRAY_LEN(renamed); i++) {
+        if (strcmp(key, renamed[i].tool) == 0)
+            return xstrdup(renamed[i].schema);
+    }
+    name = xstrdup(key);
+    for (char *c = name; *c; c++)
+        *c = *c == '_' ? '-' : *c;
+    return name;
+}
+
+/* Turns the tool's values into BlockdevCreateOptions: '_' becomes '-', dots nest, and a few names differ. */
+static struct err *create_options(const struct driver *driver, const struct json *values,
+                                  struct json **out)
+{
+    CLEANUP(json_free) struct json *flat = json_object();
     const char *key;
     struct json *value;
-    bool on;
+    bool flag;
 
-    json_object_set_str(options, "driver", driver->name);
+    json_object_set_str(flat, "driver", driver->name);
     json_object_for_each(values, i, key, value) {
-        char *name = xstrdup(key);
+        char *name;
 
-        for (char *c = name; *c; c++)
-            *c = *c == '_' ? '-' : *c;
-        for (size_t k = 0; k < ARRAY_LEN(renamed); k++) {
-            if (strcmp(key, renamed[k].tool) == 0) {
-                xfree(name);
-                name = xstrdup(renamed[k].schema);
-            }
+        /* What only the protocol knows was for its own creation. */
+        if (!image_options_find(&(struct option_tables){ .format = driver->create_options }, key))
+            continue;
+        if (strcmp(key, "encryption") == 0) {
+            if (json_as_bool(value, &flag) && flag)
+                json_object_set_str(flat, "encrypt.format", "aes");
+            continue;
         }
+        name = schema_name(key);
         if (strcmp(key, "static") == 0)
-            json_object_set_str(options, "preallocation",
-                                json_as_bool(value, &on) && on ? "metadata" : "off");
+            json_object_set_str(flat, "preallocation",
+                                json_as_bool(value, &flag) && flag ? "metadata" : "off");
         else if (strcmp(key, "compat") == 0)
-            json_object_set_str(options, name, version_of(json_as_str(value)));
+            json_object_set_str(flat, name, version_of(json_as_str(value)));
         else
-            json_object_set(options, name, json_ref(value));
+            json_object_set(flat, name, json_ref(value));
         xfree(name);
     }
-    return options;
+    return keyval_nest(flat, out);
 }
 
 static struct err *run_create(struct tool *tool, struct json *options)
@@ -270,52 +261,95 @@ static struct err *run_create(struct tool *tool, struct json *options)
     return wait_for(tool->reactor, &waiter);
 }
 
-/* A file of the given size (0 for what a format will fill). */
-static struct err *create_file(struct tool *tool, const char *filename, uint64_t size,
-                               const char *prealloc)
+/*
+ * A protocol without files to make (a server's export, a device): what is there already is cut or grown to size and
+ * its first sector cleared, so that no old format is found in it.
+ */
+static struct err *reuse_existing(struct tool *tool, const char *protocol, const char *filename,
+                                  uint64_t size)
 {
-    CLEANUP(json_free) struct json *options = json_object();
+    struct image_spec spec = { .name = filename, .format = "raw", .writable = true };
+    static const uint8_t zeroes[512];
+    struct waiter waiter = { 0 };
+    struct image image;
+    struct err *err = image_open_plain(tool, &spec, &image);
 
-    json_object_set_str(options, "driver", "file");
-    json_object_set_str(options, "filename", filename);
+    if (err)
+        return err_prefix(err,
+                          "Protocol driver '%s' does not support creating new images, so an "
+                          "existing image must be selected as the target; however, opening the "
+                          "given target as an existing image failed: ",
+                          protocol);
+    if (image.node->size < size) {
+        edge_truncate(image.edge, size, false, PREALLOC_OFF, wait_done, &waiter);
+        err = err_prefix(wait_for(tool->reactor, &waiter), "Could not resize image: ");
+    }
+    if (!err && image.node->size) {
+        int result = image_write(&image, 0, zeroes, MIN(image.node->size, sizeof(zeroes)));
+
+        if (result < 0)
+            err = err_new_errno(result, "Failed to clear the new image's first sector");
+    }
+    image_close(&image);
+    return err;
+}
+
+/* The file below: of the given size, 0 for what a format will fill. values may hold options of the protocol. */
+static struct err *create_file(struct tool *tool, const char *filename, uint64_t size,
+                               const struct json *values)
+{
+    CLEANUP(json_free) struct json *protocol = NULL;
+    CLEANUP(json_free) struct json *options = NULL;
+    const struct driver *driver;
+
+    TRY(find_protocol(filename, &protocol));
+    driver = driver_find(tool->graph, json_object_get_str(protocol, "driver"));
+    if (!driver || !driver->create)
+        return reuse_existing(tool, json_object_get_str(protocol, "driver"), filename, size);
+    TRY(create_options(driver, values, &options));
+    json_object_set_str(options, "filename", json_object_get_str(protocol, "filename"));
     json_object_set_uint(options, "size", size);
-    if (prealloc)
-        json_object_set_str(options, "preallocation", prealloc);
     return run_create(tool, options);
 }
 
-/* Words the error of a size that the format cannot hold for people. Takes err. */
-static struct err *too_large(const struct driver *driver, struct err *err)
+/* The file of data beside the image: made anew, and told to the format by name. */
+static struct err *create_data_file(struct tool *tool, const struct json *values,
+                                    struct json *options)
 {
-    const char *hint =
-        find_option(driver, "cluster_size") ? " (try using a larger cluster size)" : "";
+    const char *name = json_object_get_str(values, "data_file");
+    CLEANUP(json_free) struct json *none = NULL;
+    struct json *protocol = NULL;
 
-    if (!err || err_errnum(err) != EFBIG)
-        return err;
-    err_free(err);
-    return err_set_errnum(
-        err_new("The image size is too large for file format '%s'%s", driver->name, hint), EFBIG);
+    if (!name)
+        return NULL;
+    none = json_object();
+    TRY(create_file(tool, name, 0, none));
+    TRY(find_protocol(name, &protocol));
+    json_object_set(options, "data-file", protocol);
+    return NULL;
 }
 
 static struct err *create_format(struct tool *tool, const struct create_spec *spec,
                                  const struct driver *driver, const struct json *values)
 {
-    CLEANUP(json_free) struct json *options = create_options(driver, values);
-    struct json *file;
+    CLEANUP(json_free) struct json *options = NULL;
+    CLEANUP(json_free) struct json *below = json_copy(values);
+    struct json *file = NULL;
+    struct err *err;
 
-    TRY(create_file(tool, spec->filename, 0, NULL));
-    file = json_object();
-    json_object_set_str(file, "driver", "file");
-    json_object_set_str(file, "filename", spec->filename);
+    /* The format does that on its own. */
+    json_object_del(below, "preallocation");
+    TRY(create_options(driver, values, &options));
+    TRY(create_file(tool, spec->filename, 0, below));
+    TRY(find_protocol(spec->filename, &file));
     json_object_set(options, "file", file);
-    return too_large(driver, run_create(tool, options));
-}
-
-static bool same_as_backing(const struct create_spec *spec, const struct json *values)
-{
-    const char *backing = json_object_get_str(values, "backing_file");
-
-    return backing && strcmp(backing, spec->filename) == 0;
+    err = create_data_file(tool, values, options);
+    if (!err)
+        err = run_create(tool, options);
+    /* Half an image helps nobody. */
+    if (err && str_eq(json_object_get_str(file, "driver"), "file"))
+        unlink(json_object_get_str(file, "filename"));
+    return err;
 }
 
 /* The tools round the size of qcow2 images up to whole sectors, where QMP refuses it. */
@@ -332,22 +366,38 @@ static struct err *create_checked(struct tool *tool, const struct create_spec *s
                                   const struct driver *driver)
 {
     CLEANUP(json_free) struct json *values = NULL;
+    struct option_tables tables;
     uint64_t size = 0;
 
-    TRY(parse_values(driver, spec->options, &values));
-    TRY(set_backing_values(driver, spec, values));
-    if (same_as_backing(spec, values))
-        return err_new(
-            "Error: Trying to create an image with the same filename as the backing file");
+    TRY(image_create_tables(tool, spec->format, spec->filename, &tables));
+    TRY(image_options_parse(&tables, spec->options, &values));
+    if (spec->have_size && json_object_has(values, "size"))
+        return err_new("The image size must be specified only once");
+    TRY(set_backing_values(spec, &tables, values));
     TRY(find_size(tool, spec, values));
     if (!spec->quiet)
-        print_formatting(spec, driver, values);
+        print_formatting(spec, &tables, values);
     round_size(driver, values);
     if (strcmp(driver->name, "raw") != 0)
         return create_format(tool, spec, driver, values);
     if (!json_as_uint64(json_object_get(values, "size"), &size))
         return err_new("Image creation needs a size parameter");
-    return create_file(tool, spec->filename, size, json_object_get_str(values, "preallocation"));
+    return create_file(tool, spec->filename, size, values);
+}
+
+/* Words the error of a size that the format cannot hold for people. Takes err. */
+static struct err *too_large(const struct driver *driver, struct err *err)
+{
+    struct option_tables tables = { .format = driver->create_options };
+    const char *hint = image_options_find(&tables, "cluster_size")
+                           ? " (try using a larger cluster size)"
+                           : "";
+
+    if (err_errnum(err) != EFBIG)
+        return err;
+    err_free(err);
+    return err_set_errnum(
+        err_new("The image size is too large for file format '%s'%s", driver->name, hint), EFBIG);
 }
 
 struct err *image_create(struct tool *tool, const struct create_spec *spec)
@@ -359,7 +409,11 @@ struct err *image_create(struct tool *tool, const struct create_spec *spec)
                  : err_new("Unknown file format '%s'", spec->format);
     if (!err)
         err = create_checked(tool, spec, driver);
-    if (err && spec->converting)
+    if (!err)
+        return NULL;
+    if (driver)
+        err = too_large(driver, err);
+    if (spec->converting)
         err = err_prefix(err, "error while converting %s: ", spec->format);
-    return err ? err_prefix(err, "%s: ", spec->filename) : NULL;
+    return err_prefix(err, "%s: ", spec->filename);
 }

@@ -3,6 +3,7 @@
 
 /* Making image files from a tool's `-o` options: shared by create and convert. */
 
+#include "emu/cmd/common/image_options.h"
 #include "emu/cmd/common/tool.h"
 
 struct create_spec {
@@ -21,6 +22,10 @@ struct err *image_create(struct tool *tool, const struct create_spec *spec) MUST
 
 /* Prints the table of -o help for a format. */
 struct err *image_create_help(struct tool *tool, const char *format, const char *filename) MUST_USE;
+
+/* What -o may hold for a new image: filename NULL leaves out what depends on where the file lies. */
+struct err *image_create_tables(struct tool *tool, const char *format, const char *filename,
+                                struct option_tables *out) MUST_USE;
 
 /* Fails with the reference's text when the format is unknown or cannot be created. */
 struct err *image_create_check_format(struct tool *tool, const char *format) MUST_USE;

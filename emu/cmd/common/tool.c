@@ -1,5 +1,6 @@
 #include "emu/cmd/common/tool.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include "emu/base/log.h"
 #include "emu/base/str.h"
 #include "emu/cmd/common/object_types.h"
+#include "emu/base/trace.h"
 
 void tool_init(struct tool *tool, const char *argv0)
 {
@@ -31,6 +33,35 @@ void tool_init(struct tool *tool, const char *argv0)
     graph_set_objects(tool->graph, tool->objects);
 }
 
+void tool_trace(const char *text)
+{
+    const char *pattern = str_after_prefix(text, "enable=");
+    char *first;
+
+    if (!pattern)
+        pattern = text;
+    first = xstrndup(pattern, strcspn(pattern, ","));
+    trace_set_sink(trace_sink_stderr, NULL);
+    trace_enable(first);
+    xfree(first);
+}
+
+static void on_signal(void *arg, int signo)
+{
+    struct tool *tool = arg;
+
+    (void)signo;
+    if (tool->progress_asked)
+        tool->progress_asked(tool->progress_arg);
+}
+
+void tool_watch_signal(struct tool *tool)
+{
+    static const int signals[] = { SIGUSR1, 0 };
+
+    err_ignore(reactor_on_signals(tool->reactor, signals, on_signal, tool));
+}
+
 void tool_fini(struct tool *tool)
 {
     struct waiter waiter = { 0 };
@@ -39,6 +70,7 @@ void tool_fini(struct tool *tool)
     err_free(wait_for(tool->reactor, &waiter));
     graph_free(tool->graph);
     objects_free(tool->objects);
+    reactor_off_signals(tool->reactor);
     reactor_free(tool->reactor);
 }
 
@@ -48,6 +80,18 @@ void tool_error(const struct tool *tool, const char *fmt, ...)
 
     fflush(stdout);
     fprintf(stderr, "%s: ", tool->program);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+void tool_warn(const struct tool *tool, const char *fmt, ...)
+{
+    va_list args;
+
+    fflush(stdout);
+    fprintf(stderr, "%s: warning: ", tool->program);
     va_start(args, fmt);
     vfprintf(stderr, fmt, args);
     va_end(args);
@@ -66,12 +110,12 @@ int tool_usage(const struct tool *tool, const char *fmt, ...)
 {
     va_list args;
 
+    fflush(stdout);
     fprintf(stderr, "%s: ", tool->program);
     va_start(args, fmt);
     vfprintf(stderr, fmt, args);
     va_end(args);
-    fprintf(stderr, "\nTry '%s%s%s --help' for more info\n", tool->invoked,
-            tool->command ? " " : "", tool->command ? tool->command : "");
+    fprintf(stderr, "\nTry '%s --help' for more information\n", tool->program);
     return 1;
 }
 
@@ -80,30 +124,40 @@ struct err *tool_add_object(struct tool *tool, const char *text)
     return object_add_text(tool->objects, text);
 }
 
-static struct err *set_cache_mode(struct json *options, const char *mode)
+static const struct cache_mode {
+    const char *name;
+    bool direct, no_flush;
+} cache_modes[] = {
+    { "none", true, false },        { "off", true, false },         { "writeback", false, false },
+    { "writethrough", false, false }, { "directsync", true, false }, { "unsafe", false, true },
+};
+
+static const struct cache_mode *find_cache_mode(const char *name)
 {
-    static const struct {
-        const char *name;
-        bool direct, no_flush;
-    } modes[] = {
-        { "none", true, false },       { "off", true, false },
-        { "writeback", false, false }, { "writethrough", false, false },
-        { "directsync", true, false }, { "unsafe", false, true },
-    };
+    for (size_t i = 0; i < ARRAY_LEN(cache_modes); i++) {
+        if (strcmp(cache_modes[i].name, name) == 0)
+            return &cache_modes[i];
+    }
+    return NULL;
+}
+
+bool tool_cache_valid(const char *mode) { return !mode || find_cache_mode(mode); }
+
+static void set_cache_mode(struct json *options, const char *name)
+{
+    const struct cache_mode *mode = name ? find_cache_mode(name) : NULL;
     struct json *cache;
 
     if (!mode)
-        return NULL;
-    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
-        if (strcmp(modes[i].name, mode) != 0)
-            continue;
+        return;
+    cache = json_object_take(options, "cache");
+    if (!cache)
         cache = json_object();
-        json_object_set_bool(cache, "direct", modes[i].direct);
-        json_object_set_bool(cache, "no-flush", modes[i].no_flush);
-        json_object_set(options, "cache", cache);
-        return NULL;
-    }
-    return err_new("Invalid cache option: %s", mode);
+    if (!json_object_has(cache, "direct"))
+        json_object_set_bool(cache, "direct", mode->direct);
+    if (!json_object_has(cache, "no-flush"))
+        json_object_set_bool(cache, "no-flush", mode->no_flush);
+    json_object_set(options, "cache", cache);
 }
 
 static struct err *set_discard(struct json *options, const char *mode)
@@ -198,28 +252,32 @@ static struct err *spec_options(const struct image_spec *spec, struct json **out
 
 static const struct edge_parent_ops tool_parent = { .what = "image tool" };
 
-struct err *image_open(struct tool *tool, const struct image_spec *spec, struct image *out)
+static struct err *open_node(struct tool *tool, const struct image_spec *spec,
+                             struct waiter *waiter)
 {
     CLEANUP(json_free) struct json *options = NULL;
-    struct waiter waiter = { 0 };
-    uint32_t perm = PERM_CONSISTENT_READ;
-    struct err *err;
 
-    memset(out, 0, sizeof(*out));
+    if (!tool_cache_valid(spec->cache))
+        return err_new("Invalid cache option: %s", spec->cache);
     TRY(spec_options(spec, &options));
     TRY(merge_options(options, spec->options));
-    TRY(set_cache_mode(options, spec->cache));
+    set_cache_mode(options, spec->cache);
     TRY(set_discard(options, spec->discard));
     TRY(set_aio(options, spec->aio));
     if (spec->copy_on_read)
         wrap(&options, "copy-on-read");
-    node_open(tool->graph, options, spec->flags, wait_node_done, &waiter);
-    err = wait_for(tool->reactor, &waiter);
-    if (err) {
-        if (spec->image_opts)
-            return err;
-        return err_prefix(err, "Could not open '%s': ", spec->name);
-    }
+    node_open(tool->graph, options, spec->flags, wait_node_done, waiter);
+    return wait_for(tool->reactor, waiter);
+}
+
+struct err *image_open_plain(struct tool *tool, const struct image_spec *spec, struct image *out)
+{
+    struct waiter waiter = { 0 }, settled = { 0 };
+    uint32_t perm = PERM_CONSISTENT_READ;
+    struct err *err;
+
+    memset(out, 0, sizeof(*out));
+    TRY(open_node(tool, spec, &waiter));
     if (spec->writable)
         perm |= PERM_WRITE | (spec->no_resize ? 0 : PERM_RESIZE);
     if (spec->force_share)
@@ -227,11 +285,25 @@ struct err *image_open(struct tool *tool, const struct image_spec *spec, struct 
     err = edge_attach(waiter.node, "root", &tool_parent, NULL, perm, PERM_ALL, &out->edge);
     if (err) {
         node_unref(waiter.node);
-        return err_prefix(err, "Could not open '%s': ", spec->name);
+        return err;
     }
     out->tool = tool;
     out->node = waiter.node;
-    return NULL;
+    edge_settle(out->edge, wait_done, &settled);
+    err = wait_for(tool->reactor, &settled);
+    if (err)
+        image_close(out);
+    return err;
+}
+
+struct err *image_open(struct tool *tool, const struct image_spec *spec, struct image *out)
+{
+    memset(out, 0, sizeof(*out));
+    if (spec->image_opts && spec->format)
+        return err_new("--image-opts and --format are mutually exclusive");
+    if (!tool_cache_valid(spec->cache))
+        return err_new("Invalid cache option: %s", spec->cache);
+    return err_prefix(image_open_plain(tool, spec, out), "Could not open '%s': ", spec->name);
 }
 
 void image_close(struct image *image)

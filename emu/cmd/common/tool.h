@@ -18,21 +18,32 @@ struct tool {
     struct reactor *reactor;
     struct graph *graph;
     struct objects *objects; /* Of --object. */
+    void (*progress_asked)(void *arg); /* SIGUSR1 came (tool_watch_signal); may be NULL. */
+    void *progress_arg;
 };
 
 /* Creates reactor and graph; exits with status 1 and a message when that fails. */
 void tool_init(struct tool *tool, const char *argv0);
 /* Makes the object of an --object argument, "TYPE,id=ID,..." or JSON. */
 struct err *tool_add_object(struct tool *tool, const char *text) MUST_USE;
+/* From now on SIGUSR1 calls tool->progress_asked from the loop. */
+void tool_watch_signal(struct tool *tool);
+/* The argument of --trace: "[enable=]PATTERN[,...]". Trace points whose names match are printed to stderr. */
+void tool_trace(const char *text);
 /* Closes what is open and frees. */
 void tool_fini(struct tool *tool);
 
 /* "PROGRAM: text" on stderr. */
 void tool_error(const struct tool *tool, const char *fmt, ...) PRINTF(2, 3);
+/* "PROGRAM: warning: text" on stderr. */
+void tool_warn(const struct tool *tool, const char *fmt, ...) PRINTF(2, 3);
 /* The same with an error's text and hint; takes err. */
 void tool_report(const struct tool *tool, struct err *err);
 /* The error of a wrong command line: message and a pointer to --help. Returns 1, the exit status. */
 int tool_usage(const struct tool *tool, const char *fmt, ...) PRINTF(2, 3);
+
+/* Whether it is one of the cache modes of struct image_spec; NULL is. */
+bool tool_cache_valid(const char *mode);
 
 /* How a tool opens an image. */
 struct image_spec {
@@ -60,6 +71,9 @@ struct image {
 /* Opens; a failure's text starts with "Could not open 'NAME': ". */
 struct err *image_open(struct tool *tool, const struct image_spec *spec,
                        struct image *out) MUST_USE;
+/* The same without that start. */
+struct err *image_open_plain(struct tool *tool, const struct image_spec *spec,
+                             struct image *out) MUST_USE;
 /* Detaches and closes, waiting until the metadata is written. Zeroed memory is fine. */
 void image_close(struct image *image);
 

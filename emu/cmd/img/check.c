@@ -28,11 +28,12 @@ static const struct option long_options[] = {
     { "help", no_argument, NULL, 'h' },
     { "quiet", no_argument, NULL, 'q' },
     { "format", required_argument, NULL, 'f' },
-    { "image-opts", no_argument, NULL, 'I' },
+    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
     { "cache", required_argument, NULL, 'T' },
     { "repair", required_argument, NULL, 'r' },
     { "force-share", no_argument, NULL, 'U' },
-    { "output", required_argument, NULL, 'O' },
+    { "object", required_argument, NULL, OPT_OBJECT },
+    { "output", required_argument, NULL, OPT_OUTPUT },
     { 0 },
 };
 
@@ -197,21 +198,19 @@ int img_check(struct tool *tool, int argc, char **argv)
            (c = img_getopt(tool, argc, argv, ":hqf:T:r:U", long_options, help)) != -1) {
         switch (c) {
         case 'q': o.quiet = true; break;
-        case 'f': o.image.format = optarg; break;
         case 'I': o.image.image_opts = true; break;
         case 'T': o.image.cache = optarg; break;
-        case 'U': o.image.force_share = true; break;
-        case 'O': status = img_parse_output(tool, optarg, &o.json); break;
+        case OPT_OUTPUT: status = img_parse_output(tool, optarg, &o.json); break;
         case 'r':
             o.image.writable = true;
             o.fix = CHECK_FIX_LEAKS;
             if (strcmp(optarg, "all") == 0)
                 o.fix |= CHECK_FIX_ERRORS;
             else if (strcmp(optarg, "leaks") != 0)
-                status =
-                    tool_usage(tool, "--repair (-r) expects 'leaks' or 'all' not '%s'", optarg);
+                status = tool_usage(
+                    tool, "Unknown option value for -r (expecting 'leaks' or 'all'): %s", optarg);
             break;
-        default: status = 1;
+        default: status = img_image_option(tool, c, &o.image);
         }
     }
     if (status == 0 && optind != argc - 1)

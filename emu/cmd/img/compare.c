@@ -28,11 +28,17 @@ static const char help[] =
     "Exit status: 0 identical, 1 different, larger: an error.\n";
 
 static const struct option long_options[] = {
-    { "help", no_argument, NULL, 'h' },           { "quiet", no_argument, NULL, 'q' },
-    { "progress", no_argument, NULL, 'p' },       { "a-format", required_argument, NULL, 'f' },
-    { "b-format", required_argument, NULL, 'F' }, { "image-opts", no_argument, NULL, 'I' },
-    { "strict", no_argument, NULL, 's' },         { "cache", required_argument, NULL, 'T' },
-    { "force-share", no_argument, NULL, 'U' },    { 0 },
+    { "help", no_argument, NULL, 'h' },
+    { "quiet", no_argument, NULL, 'q' },
+    { "progress", no_argument, NULL, 'p' },
+    { "a-format", required_argument, NULL, 'f' },
+    { "b-format", required_argument, NULL, 'F' },
+    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
+    { "object", required_argument, NULL, OPT_OBJECT },
+    { "strict", no_argument, NULL, 's' },
+    { "cache", required_argument, NULL, 'T' },
+    { "force-share", no_argument, NULL, 'U' },
+    { 0 },
 };
 
 enum { COMPARE_CHUNK = 2 << 20, STATUS_MAX = 1 << 30 };
@@ -260,7 +266,7 @@ static int open_and_compare(struct comparison *c, const struct image_spec spec[2
         }
     }
     if (status == 0) {
-        progress_start(&c->progress, progress);
+        progress_start(&c->progress, c->tool, progress);
         status = compare(c);
         progress_end(&c->progress);
     }
@@ -285,11 +291,11 @@ int img_compare(struct tool *tool, int argc, char **argv)
         case 'p': progress = true; break;
         case 'f': spec[0].format = optarg; break;
         case 'F': spec[1].format = optarg; break;
-        case 'I': spec[0].image_opts = spec[1].image_opts = true; break;
+        case OPT_IMAGE_OPTS: spec[0].image_opts = spec[1].image_opts = true; break;
         case 's': comparison.strict = true; break;
         case 'T': spec[0].cache = spec[1].cache = optarg; break;
         case 'U': spec[0].force_share = spec[1].force_share = true; break;
-        default: status = 1;
+        default: status = img_image_option(tool, c, &spec[0]);
         }
     }
     if (status == 0 && optind != argc - 2)

@@ -30,15 +30,10 @@ static const struct option long_options[] = {
     { "options", required_argument, NULL, 'o' },
     { "backing", required_argument, NULL, 'b' },
     { "backing-format", required_argument, NULL, 'F' },
+    { "object", required_argument, NULL, OPT_OBJECT },
     { "backing-unsafe", no_argument, NULL, 'u' },
     { 0 },
 };
-
-static bool wants_help(const char *options)
-{
-    return options && (strcmp(options, "help") == 0 || strcmp(options, "?") == 0 ||
-                       strstr(options, ",help") || str_has_prefix(options, "help,"));
-}
 
 /* The operands: FILENAME and SIZE. 0, or the exit status after a message. */
 static int take_operands(struct tool *tool, struct create_spec *spec, int count, char **operands)
@@ -64,15 +59,16 @@ int img_create(struct tool *tool, int argc, char **argv)
         switch (c) {
         case 'q': spec.quiet = true; break;
         case 'f': spec.format = optarg; break;
-        case 'o': img_join_options(&options, optarg); break;
+        case 'o': status = img_join_options(tool, &options, optarg); break;
         case 'b': spec.backing = optarg; break;
         case 'F': spec.backing_format = optarg; break;
         case 'u': spec.unsafe_backing = true; break;
+        case OPT_OBJECT: status = img_image_option(tool, c, NULL); break;
         default: status = 1;
         }
     }
     spec.options = options;
-    if (status == 0 && wants_help(options)) {
+    if (status == 0 && image_options_want_help(options)) {
         err = image_create_help(tool, spec.format, optind < argc ? argv[optind] : NULL);
     } else {
         if (status == 0)

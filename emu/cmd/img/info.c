@@ -21,10 +21,11 @@ static const char help[] =
 static const struct option long_options[] = {
     { "help", no_argument, NULL, 'h' },
     { "format", required_argument, NULL, 'f' },
-    { "image-opts", no_argument, NULL, 'I' },
+    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
     { "backing-chain", no_argument, NULL, 'b' },
     { "force-share", no_argument, NULL, 'U' },
-    { "output", required_argument, NULL, 'O' },
+    { "object", required_argument, NULL, OPT_OBJECT },
+    { "output", required_argument, NULL, OPT_OUTPUT },
     { 0 },
 };
 
@@ -88,12 +89,10 @@ int img_info(struct tool *tool, int argc, char **argv)
 
     while (status == 0 && (c = img_getopt(tool, argc, argv, ":hf:bU", long_options, help)) != -1) {
         switch (c) {
-        case 'f': spec.format = optarg; break;
         case 'I': spec.image_opts = true; break;
         case 'b': chain = true; break;
-        case 'U': spec.force_share = true; break;
-        case 'O': status = img_parse_output(tool, optarg, &json); break;
-        default: status = 1;
+        case OPT_OUTPUT: status = img_parse_output(tool, optarg, &json); break;
+        default: status = img_image_option(tool, c, &spec);
         }
     }
     if (status == 0 && optind != argc - 1)

@@ -23,11 +23,12 @@ static const char help[] =
 static const struct option long_options[] = {
     { "help", no_argument, NULL, 'h' },
     { "format", required_argument, NULL, 'f' },
-    { "image-opts", no_argument, NULL, 'I' },
+    { "image-opts", no_argument, NULL, OPT_IMAGE_OPTS },
     { "start-offset", required_argument, NULL, 's' },
     { "max-length", required_argument, NULL, 'l' },
     { "force-share", no_argument, NULL, 'U' },
-    { "output", required_argument, NULL, 'O' },
+    { "object", required_argument, NULL, OPT_OBJECT },
+    { "output", required_argument, NULL, OPT_OUTPUT },
     { 0 },
 };
 
@@ -128,13 +129,11 @@ int img_map(struct tool *tool, int argc, char **argv)
     while (status == 0 &&
            (c = img_getopt(tool, argc, argv, ":hf:s:l:U", long_options, help)) != -1) {
         switch (c) {
-        case 'f': spec.format = optarg; break;
         case 'I': spec.image_opts = true; break;
         case 's': status = img_parse_size(tool, "start offset", optarg, &start); break;
         case 'l': status = img_parse_size(tool, "max length", optarg, &len); break;
-        case 'U': spec.force_share = true; break;
-        case 'O': status = img_parse_output(tool, optarg, &json); break;
-        default: status = 1;
+        case OPT_OUTPUT: status = img_parse_output(tool, optarg, &json); break;
+        default: status = img_image_option(tool, c, &spec);
         }
     }
     if (status == 0 && optind != argc - 1)

@@ -2,33 +2,45 @@
 
 #include <stdio.h>
 
-static void show(struct progress *progress, double percent)
+static void show(struct progress *progress, FILE *out, const char *end)
 {
-    progress->shown = percent;
-    printf("    (%3.2f/100%%)\r", percent);
-    fflush(stdout);
+    fprintf(out, "    (%3.2f/100%%)%s", progress->now, end);
+    fflush(out);
 }
 
-void progress_start(struct progress *progress, bool enabled)
+static void asked(void *arg)
 {
-    progress->enabled = enabled;
+    struct progress *progress = arg;
+
+    if (!progress->enabled)
+        show(progress, stderr, "\n");
+}
+
+void progress_start(struct progress *progress, struct tool *tool, bool enabled)
+{
+    *progress = (struct progress){ .tool = tool, .enabled = enabled };
+    tool->progress_asked = asked;
+    tool->progress_arg = progress;
     if (enabled)
-        show(progress, 0);
+        show(progress, stdout, "\r");
 }
 
 void progress_update(struct progress *progress, uint64_t done, uint64_t total)
 {
-    double percent = total ? 100.0 * (double)done / (double)total : 100;
-
-    if (progress->enabled && percent >= progress->shown + 1)
-        show(progress, percent);
+    progress->now = total ? 100.0 * (double)done / (double)total : 100;
+    if (!progress->enabled || progress->now < progress->shown + 1)
+        return;
+    progress->shown = progress->now;
+    show(progress, stdout, "\r");
 }
 
 void progress_end(struct progress *progress)
 {
+    if (progress->tool)
+        progress->tool->progress_asked = NULL;
     if (!progress->enabled)
         return;
-    show(progress, 100);
-    printf("\n");
+    progress->now = 100;
+    show(progress, stdout, "\r\n");
     progress->enabled = false;
 }

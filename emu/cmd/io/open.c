@@ -25,7 +25,7 @@ struct err *io_open(struct io_tool *io, const struct io_open *how)
 
     if (io->image.node)
         return err_new("file open already, try 'help close'");
-    err = image_open(&io->tool, &spec, &io->image);
+    err = image_open_plain(&io->tool, &spec, &io->image);
     if (err && how->name && !how->image_opts)
         return err_prefix(err, "can't open device %s: ", how->name);
     if (err)

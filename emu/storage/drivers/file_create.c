@@ -255,9 +255,9 @@ void file_create(struct graph *graph, const struct json *options, driver_done_fn
 
 const struct create_option file_create_options[] = {
     { "size", CREATE_OPT_SIZE, "Virtual disk size", NULL },
+    { "nocow", CREATE_OPT_BOOL, "Turn off copy-on-write (valid only on btrfs)", NULL },
     { "preallocation", CREATE_OPT_STR, "Preallocation mode (allowed values: off, falloc, full)",
       NULL },
-    { "nocow", CREATE_OPT_BOOL, "Turn off copy-on-write (valid only on btrfs)", NULL },
     { "extent_size_hint", CREATE_OPT_SIZE, "Extent size hint for the image file, 0 to disable",
       NULL },
     { NULL, CREATE_OPT_STR, NULL, NULL },

@@ -192,8 +192,6 @@ static int raw_probe(const uint8_t *buf, size_t len, const char *filename)
 
 static const struct create_option raw_create_options[] = {
     { "size", CREATE_OPT_SIZE, "Virtual disk size", NULL },
-    { "preallocation", CREATE_OPT_STR, "Preallocation mode (allowed values: off, falloc, full)",
-      NULL },
     { NULL, CREATE_OPT_STR, NULL, NULL },
 };
 
