@@ -32,6 +32,17 @@ static void emit(enum log_level level, const char *tag, const char *fmt, va_list
     xfree(text);
 }
 
+void log_plain(const char *fmt, ...)
+{
+    CLEANUP(xfree) char *line = NULL;
+    va_list args;
+
+    va_start(args, fmt);
+    line = xvasprintf(fmt, args);
+    va_end(args);
+    put_line(LOG_LEVEL_ERROR, line);
+}
+
 void log_error(const char *fmt, ...)
 {
     va_list args;

@@ -20,6 +20,8 @@ enum log_level {
     LOG_LEVEL_INFO,
 };
 
+/* "text": for lines that others look for as they are. */
+PRINTF(1, 2) void log_plain(const char *fmt, ...);
 /* "prog: text" */
 PRINTF(1, 2) void log_error(const char *fmt, ...);
 /* "prog: warning: text" */

@@ -36,8 +36,10 @@ static int ensure_slice(struct qcow2 *q, uint64_t *at, struct qcow2_wait *wait,
     /* A new block goes to the first cluster it counts. */
     cluster = block_index << q->geo.refblock_bits;
     if (!cluster || qcow2_owner_of(&q->owner, cluster))
-        return qcow2_corrupt(q, "Preventing invalid allocation of refcount block at offset %#llx",
-                             (unsigned long long)cluster << q->geo.cluster_bits);
+        return cluster ? qcow2_corrupt_overlap(q, cluster << q->geo.cluster_bits,
+                                               q->geo.cluster_size)
+                       : qcow2_corrupt(
+                             q, "Preventing invalid allocation of refcount block at offset 0");
     ret = qcow2_region_take(q, cluster, 0);
     if (ret)
         return ret;
@@ -47,13 +49,11 @@ static int ensure_slice(struct qcow2 *q, uint64_t *at, struct qcow2_wait *wait,
 
 static int check_free(struct qcow2 *q, uint64_t cluster)
 {
-    enum qcow2_owner_kind kind = qcow2_owner_of(&q->owner, cluster);
-
-    if (cluster && !kind)
+    if (cluster && !qcow2_owner_of(&q->owner, cluster))
         return 0;
-    return qcow2_corrupt(q, "Preventing invalid allocation of cluster at offset %#llx (%s)",
-                         (unsigned long long)cluster << q->geo.cluster_bits,
-                         qcow2_owner_name(kind));
+    if (!cluster && q->alloc_what)
+        return qcow2_corrupt(q, "Preventing invalid allocation of %s at offset 0", q->alloc_what);
+    return qcow2_corrupt_overlap(q, cluster << q->geo.cluster_bits, q->geo.cluster_size);
 }
 
 /* Takes the free clusters that begin at index of the slice. */
@@ -181,7 +181,9 @@ int qcow2_alloc_bytes(struct qcow2 *q, uint32_t len, struct qcow2_wait *wait, ui
     if (shareable && room >= len) {
         *offset = q->bytes_next;
     } else {
+        q->alloc_what = "compressed cluster";
         ret = qcow2_alloc_run(q, 1, false, wait, &run);
+        q->alloc_what = NULL;
         if (ret)
             return ret;
         *offset = run.offset;

@@ -107,6 +107,12 @@ static uint32_t unit_bits(const struct qcow2 *q, uint64_t cluster, uint64_t from
     return bits_mask32(end) & ~bits_mask32(first);
 }
 
+/* A cluster that lies nowhere: it can be given up, but not freed. */
+static bool unaligned(const struct qcow2 *q, struct qcow2_entry entry)
+{
+    return !(entry.word & QCOW2_COMPRESSED) && qcow2_entry_host(entry) & (q->geo.cluster_size - 1);
+}
+
 /* Changes [from, to), which lies within the slice. */
 static int change_slice(const struct change *c, struct qcow2_l2_at at, uint64_t from, uint64_t to)
 {
@@ -119,9 +125,10 @@ static int change_slice(const struct change *c, struct qcow2_l2_at at, uint64_t 
         bool drop;
 
         for (unsigned sub = 0; sub < q->geo.subs; sub++) {
-            if (qcow2_entry_sub(q, old, sub) == QCOW2_SUB_INVALID)
-                return qcow2_corrupt(q, "Invalid L2 entry %#llx for guest offset %#llx",
-                                     (unsigned long long)old.word, (unsigned long long)cluster);
+            if (qcow2_entry_sub(q, old, sub) != QCOW2_SUB_INVALID)
+                continue;
+            if (!c->discard || !unaligned(q, old))
+                return qcow2_corrupt_entry(q, at.block, at.index, old);
         }
         entry = changed(c, old, unit_bits(q, cluster, from, to), &drop);
         if (entry.word == old.word && entry.bitmap == old.bitmap)
@@ -134,7 +141,10 @@ static int change_slice(const struct change *c, struct qcow2_l2_at at, uint64_t 
             edited = true;
         }
         qcow2_entry_store(q, at.block, at.index, entry);
-        if (drop)
+        if (drop && unaligned(q, old))
+            qcow2_corrupt_note(q, "Cannot free unaligned cluster %#llx",
+                               (unsigned long long)qcow2_entry_host(old));
+        else if (drop)
             qcow2_entry_free(q, old, c->punch);
     }
     return 0;

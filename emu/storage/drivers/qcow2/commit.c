@@ -133,9 +133,7 @@ static int submit_blocks(struct qcow2 *q, struct list *list, enum qcow2_owner_ki
             if (block->offset != end)
                 break;
             if (!block->doomed && qcow2_owner_of(&q->owner, end >> q->geo.cluster_bits) != kind)
-                return qcow2_corrupt(
-                    q, "Preventing invalid write on metadata (overlaps with %s)",
-                    qcow2_owner_name(qcow2_owner_of(&q->owner, end >> q->geo.cluster_bits)));
+                return qcow2_corrupt_overlap(q, end, q->geo.slice_size);
             list_del(&block->dirty_link);
             list_add_tail(&c->written, &block->dirty_link);
             if (block->doomed)

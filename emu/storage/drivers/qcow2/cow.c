@@ -74,7 +74,7 @@ static int cow_link(struct cow *cow)
     int ret;
 
     if (q->corrupt || q->broken)
-        return -EIO;
+        return q->corrupt ? -ENOMEDIUM : -EIO;
     ret = qcow2_cache_edit(plan->block);
     if (ret)
         return ret;

@@ -198,7 +198,9 @@ static int make_owned(struct qcow2 *q, uint32_t l1_index, struct qcow2_wait *wai
         if (ret)
             return ret;
     }
+    q->alloc_what = "L2 table";
     ret = qcow2_alloc_run(q, 1, false, wait, &run);
+    q->alloc_what = NULL;
     if (ret)
         return ret;
     ret = fill_table(q, run.offset, content);

@@ -6,12 +6,6 @@
 #include "emu/base/bytes.h"
 #include "emu/storage/drivers/qcow2/qcow2.h"
 
-static int invalid_entry(struct qcow2 *q, uint64_t offset, struct qcow2_entry entry)
-{
-    return qcow2_corrupt(q, "Invalid L2 entry %#llx for guest offset %#llx",
-                         (unsigned long long)entry.word, (unsigned long long)offset);
-}
-
 /* Whether the entry that follows a data cluster goes on where that ended. */
 static inline bool entry_goes_on(const struct qcow2 *q, struct qcow2_entry entry,
                                  enum qcow2_sub kind, uint64_t host)
@@ -54,7 +48,7 @@ int qcow2_map_lookup(struct qcow2 *q, uint64_t offset, uint64_t max, struct qcow
     entry = qcow2_entry_load(q, at.block, at.index);
     *out = (struct qcow2_extent){ .kind = qcow2_entry_sub(q, entry, sub) };
     if (out->kind == QCOW2_SUB_INVALID)
-        return invalid_entry(q, offset, entry);
+        return qcow2_corrupt_entry(q, at.block, at.index, entry);
     if (out->kind == QCOW2_SUB_COMPRESSED) {
         qcow2_entry_compressed(q, entry, &out->host, &out->compressed_len);
         out->len = MIN(max, q->geo.cluster_size - in_cluster);

@@ -3,12 +3,10 @@
 #include "emu/storage/drivers/qcow2/op.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "emu/base/alloc.h"
 #include "emu/base/arith.h"
-#include "emu/base/log.h"
 #include "emu/base/trace.h"
 #include "emu/storage/drivers/qcow2/map.h"
 #include "emu/storage/drivers/qcow2/qcow2.h"
@@ -88,7 +86,9 @@ static int prepare(struct qcow2_op *op)
 
     if (op->prepared)
         return 0;
-    if (q->corrupt || q->broken || q->read_only)
+    if (q->corrupt)
+        return -ENOMEDIUM;
+    if (q->broken || q->read_only)
         return -EIO;
     if (UNLIKELY(!q->bitmaps.marked && q->commit.on_disk.autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
         q->header.fields.autoclear &= ~(uint64_t)QCOW2_AUTOCLEAR_BITMAPS;
@@ -234,8 +234,9 @@ void qcow2_op_submit_at(struct node *node, struct req *req, uint64_t offset)
 {
     struct qcow2_op *op = req->ctx;
 
-    if (UNLIKELY(!qcow2_of(node)->data)) {
-        req_complete(req, -EIO); /* Opened for its metadata alone. */
+    if (UNLIKELY(!qcow2_of(node)->data || qcow2_of(node)->corrupt)) {
+        /* Found corrupt, or opened for its metadata alone. */
+        req_complete(req, qcow2_of(node)->corrupt ? -ENOMEDIUM : -EIO);
         return;
     }
     op->q = qcow2_of(node);
@@ -290,35 +291,4 @@ void qcow2_claim_drop(struct qcow2 *q, struct qcow2_claim *claim)
 {
     extent_remove(&q->in_flight, &claim->range);
     qcow2_wait_wake_all(&claim->waiters, 0);
-}
-
-/* ---- Corruption ---- */
-
-int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...)
-{
-    CLEANUP(xfree) char *text = NULL;
-    va_list args;
-
-    if (q->corrupt)
-        return -EIO;
-    va_start(args, fmt);
-    text = xvasprintf(fmt, args);
-    va_end(args);
-    if (q->read_only) {
-        if (!q->warned_corrupt)
-            log_error(
-                "qcow2: Image is corrupt: %s; further non-fatal corruption events will be suppressed",
-                text);
-        q->warned_corrupt = true;
-        return -EIO;
-    }
-    log_error("qcow2: Marking image as corrupt: %s; further corruption events will be suppressed",
-              text);
-    q->corrupt = true;
-    if (q->header.version >= 3) {
-        q->header.fields.incompatible |= QCOW2_INCOMPAT_CORRUPT;
-        q->header.dirty = true;
-        qcow2_commit_kick(q);
-    }
-    return -EIO;
 }

@@ -161,7 +161,7 @@ static void drop_untrusted_bitmaps(struct opening *o)
                          "considered inconsistent"
                        : "a program lacking bitmap support modified this file, so all bitmaps are "
                          "now considered inconsistent");
-    log_info("Some clusters may be leaked, run 'qemu-img check -r' on the image file to fix.");
+    log_plain("Some clusters may be leaked, run 'qemu-img check -r' on the image file to fix.");
     qcow2_header_set_extension(h, QCOW2_EXT_BITMAPS, NULL, 0);
     h->bitmap_count = 0;
     h->bitmap_dir_size = h->bitmap_dir_offset = 0;

@@ -3,6 +3,7 @@
 #include "emu/storage/drivers/qcow2/options.h"
 
 #include "emu/base/arith.h"
+#include "emu/base/str.h"
 #include "emu/storage/drivers/qcow2/qcow2.h"
 
 #define L2_CACHE_DEFAULT (UINT64_C(32) << 20)
@@ -22,6 +23,8 @@ static struct err *read_sizes(struct qcow2 *q, struct opts *opts, struct qcow2_o
     TRY(opts_size_opt(opts, "refcount-cache-size", &out->refcount_cache));
     TRY(opts_size_opt(opts, "l2-cache-entry-size", &entry));
     TRY(opts_u64_opt(opts, "cache-clean-interval", &clean));
+    if (clean > UINT32_MAX)
+        return err_new("Cache clean interval too big");
     if (entry < 512 || entry > MAX(q->geo.cluster_size, 512U) || !is_pow2(entry))
         return err_new(
             "L2 cache entry size must be a power of two between 512 and the cluster size (%u)",
@@ -44,6 +47,55 @@ static struct err *read_sizes(struct qcow2 *q, struct opts *opts, struct qcow2_o
     return NULL;
 }
 
+static struct err *check_template(const char *name)
+{
+    static const char *const templates[] = { "none", "constant", "cached", "all" };
+
+    for (size_t i = 0; name && i < ARRAY_LEN(templates); i++) {
+        if (str_eq(name, templates[i]))
+            return NULL;
+    }
+    return name ? err_new("Unsupported value '%s' for qcow2 option 'overlap-check'. Allowed are any of the "
+                          "following: none, constant, cached, all",
+                          name)
+                : NULL;
+}
+
+/*
+ * "overlap-check" selects what the reference looks at before it writes. Here the owner map knows of all metadata in
+ * memory and asking it costs next to nothing, so everything is always checked; only the values are judged.
+ */
+static struct err *read_overlap_check(struct qcow2 *q, struct opts *opts)
+{
+    static const char *const structures[] = {
+        "main-header",    "active-l1",   "active-l2",   "refcount-table",   "refcount-block",
+        "snapshot-table", "inactive-l1", "inactive-l2", "bitmap-directory",
+    };
+    const struct json *value = json_object_get(q->node->options, "overlap-check");
+    const char *flat = json_object_get_str(q->node->options, "overlap-check.template");
+    const char *direct = value ? json_as_str(value) : NULL;
+    CLEANUP(opts_fini) struct opts inner = { 0 };
+    const struct json *object = NULL;
+    bool on;
+
+    opts_mark(opts, "overlap-check");
+    opts_mark(opts, "overlap-check.template");
+    if (direct && flat && !str_eq(direct, flat))
+        return err_new("Conflicting values for qcow2 options 'overlap-check' ('%s') and "
+                       "'overlap-check.template' ('%s')",
+                       direct, flat);
+    TRY(check_template(flat));
+    if (!value || direct)
+        return check_template(direct);
+    object = value;
+    opts_init_prefix(&inner, object, "overlap-check.");
+    TRY(opts_str_opt(&inner, "template", &flat));
+    TRY(check_template(flat));
+    for (size_t i = 0; i < ARRAY_LEN(structures); i++)
+        TRY(opts_bool_opt(&inner, structures[i], &on));
+    return opts_check_unused(&inner);
+}
+
 struct err *qcow2_options_read(struct qcow2 *q, struct opts *opts, struct qcow2_options *out)
 {
     bool lazy = false;
@@ -61,7 +113,7 @@ struct err *qcow2_options_read(struct qcow2 *q, struct opts *opts, struct qcow2_
     TRY(opts_bool_opt(opts, "discard-no-unref", &q->discard_no_unref));
     if (q->discard_no_unref && q->header.version < 3)
         return err_new("discard-no-unref is only supported since qcow2 version 3");
-    opts_mark(opts, "overlap-check"); /* The owner map always checks everything it knows. */
+    TRY(read_overlap_check(q, opts));
     if (opts_has(opts, "encrypt"))
         return err_new("No encryption in image header, but options specified");
     return NULL;

@@ -94,6 +94,7 @@ struct qcow2 {
     bool external;      /* In a file of its own: host offset and guest offset are the same there. */
     bool data_raw;      /* That file must stay valid as a raw image. */
     bool read_only;
+    const char *alloc_what; /* What a place is being looked for, for texts; NULL: data. */
     bool corrupt; /* Found broken metadata: no more writes. */
     bool broken;  /* Memory is not fit to be written: no more commits. */
     bool warned_corrupt;
@@ -116,10 +117,18 @@ static inline uint64_t qcow2_cluster_end(const struct qcow2 *q, uint64_t offset)
 }
 
 /*
- * Reports broken metadata: logs once, and when the image is writable sets the corrupt bit and refuses
- * all writes from now on. Returns -EIO for the caller to pass on.
+ * Reports broken metadata, once: a line for people and the event; when the image is writable sets the corrupt bit
+ * and refuses all requests from now on. Returns -EIO for the caller to pass on.
  */
 int qcow2_corrupt(struct qcow2 *q, const char *fmt, ...) PRINTF(2, 3);
+/* The same for what does no harm as long as it is left alone: the image stays in use. */
+int qcow2_corrupt_note(struct qcow2 *q, const char *fmt, ...) PRINTF(2, 3);
+/* A write to [offset, offset + len) of the file would have hit metadata of another kind. */
+int qcow2_corrupt_overlap(struct qcow2 *q, uint64_t offset, uint64_t len);
+struct qcow2_entry;
+/* An L2 entry means nothing. */
+int qcow2_corrupt_entry(struct qcow2 *q, const struct qcow2_block *block, uint32_t index,
+                        struct qcow2_entry entry);
 
 /* Whether unallocated clusters may read as anything but zeroes, now or when the backing file is opened. */
 static inline bool qcow2_has_backing(const struct qcow2 *q)

@@ -111,8 +111,7 @@ static int check_data_place(struct qcow2 *q, uint64_t host, uint64_t clusters)
         enum qcow2_owner_kind kind = qcow2_owner_of(&q->owner, (host >> q->geo.cluster_bits) + i);
 
         if (UNLIKELY(kind != QCOW2_OWNER_NONE))
-            return qcow2_corrupt(q, "Preventing invalid write on metadata (overlaps with %s)",
-                                 qcow2_owner_name(kind));
+            return qcow2_corrupt_overlap(q, host, clusters << q->geo.cluster_bits);
     }
     return 0;
 }
@@ -186,6 +185,21 @@ static int write_mapping(struct qcow2_op *op, const struct qcow2_l2_at *at, cons
     return qcow2_cow_start(op, &plan);
 }
 
+/* The texts differ from those of reads. */
+static int invalid_entry(struct qcow2_op *op, const struct qcow2_l2_at *at,
+                         struct qcow2_entry entry)
+{
+    struct qcow2 *q = op->q;
+    uint64_t host = qcow2_entry_host(entry);
+    bool zero = q->geo.subs == 1 && entry.word & QCOW2_ZERO;
+
+    if (!(entry.word & QCOW2_COMPRESSED) && host & (q->geo.cluster_size - 1))
+        return qcow2_corrupt(q, "%s cluster offset %#llx unaligned (guest offset: %#llx)",
+                             zero ? "Preallocated zero" : "Data", (unsigned long long)host,
+                             (unsigned long long)qcow2_cluster_start(q, op->pos));
+    return qcow2_corrupt_entry(q, at->block, at->index, entry);
+}
+
 int qcow2_write_start(struct qcow2_op *op)
 {
     struct qcow2_l2_at at;
@@ -201,7 +215,6 @@ int qcow2_write_start(struct qcow2_op *op)
     if (LIKELY(span.class == WRITE_IN_PLACE))
         return write_in_place(op, &span);
     if (span.class == WRITE_INVALID)
-        return qcow2_corrupt(op->q, "Invalid L2 entry %#llx for guest offset %#llx",
-                             (unsigned long long)span.first.word, (unsigned long long)op->pos);
+        return invalid_entry(op, &at, span.first);
     return write_mapping(op, &at, &span);
 }
