@@ -84,6 +84,11 @@ struct job_driver {
     /* Successful end: prepare may still fail; then abort is called. commit cannot fail. clean comes
      * after either. None of abort and clean may wait. */
     struct err *(*prepare)(struct job *job);
+    /*
+     * Instead of prepare, for what takes time: ends once in job_prepared(), at once or later. A cancel meanwhile
+     * calls abandon, which lets go of it: job_prepared() is not called any more then.
+     */
+    void (*prepare_start)(struct job *job);
     void (*commit)(struct job *job);
     void (*abort)(struct job *job);
     void (*clean)(struct job *job);
@@ -112,6 +117,7 @@ struct job {
     bool user_paused; /* One of pause_count is the user's (or an error policy's). */
     bool winding_down;
     bool abandoned;
+    bool prepared; /* The end was prepared, or is being prepared. */
     unsigned pause_count;
     unsigned inflight;
     unsigned aside; /* Work that goes on while paused, but not beyond the settlement. */
@@ -218,6 +224,8 @@ void job_fail_errno(struct job *job, int result);
 /* RUNNING to READY, from within step. */
 void job_set_ready(struct job *job);
 bool job_is_ready(const struct job *job);
+/* Ends prepare_start. Takes err. The job may be freed on return. */
+void job_prepared(struct job *job, struct err *err);
 /* Neither failed nor cancelled: new work makes sense. */
 bool job_is_going(const struct job *job);
 void job_set_progress(struct job *job, uint64_t current, uint64_t total);

@@ -19,7 +19,8 @@ struct job_txn {
     unsigned refs;
     unsigned unsettled;
     bool aborting;
-    bool concluding; /* The walk over the members is under way. */
+    bool concluding;       /* The walk over the members is under way. */
+    struct job *preparing; /* Its preparation takes time. */
 };
 
 struct job_txn *job_txn_new(void)
@@ -162,9 +163,67 @@ void job_txn_settled(struct job *job)
         txn_all_succeeded(txn);
 }
 
+static void txn_prepare_failed(struct job *job, struct err *err)
+{
+    struct job_txn *txn = job->txn;
+
+    job->error = err;
+    job_enter(job, JOB_ABORTING);
+    txn_abort(txn);
+}
+
+static struct job *txn_next_unprepared(struct job_txn *txn)
+{
+    list_for_each(job, &txn->jobs, struct job, txn_link) {
+        if (!job->prepared)
+            return job;
+    }
+    return NULL;
+}
+
+static void txn_prepare(struct job_txn *txn)
+{
+    struct job *job;
+
+    while ((job = txn_next_unprepared(txn))) {
+        struct err *err;
+
+        job->prepared = true;
+        if (job->driver->prepare_start) {
+            txn->preparing = job;
+            job->driver->prepare_start(job);
+            return;
+        }
+        err = job->driver->prepare ? job->driver->prepare(job) : NULL;
+        if (err) {
+            txn_prepare_failed(job, err);
+            return;
+        }
+    }
+    txn_conclude_all(txn);
+}
+
+void job_prepared(struct job *job, struct err *err)
+{
+    struct job_txn *txn = job->txn;
+
+    check(txn && txn->preparing == job);
+    txn->preparing = NULL;
+    if (err)
+        txn_prepare_failed(job, err);
+    else
+        txn_prepare(txn);
+}
+
 void job_txn_cancel(struct job *job)
 {
+    struct job *preparing = job->txn->preparing;
+
     check(!job->started || job->settled);
+    if (preparing) {
+        job->txn->preparing = NULL;
+        preparing->driver->abandon(preparing);
+    }
     if (!job->settled) {
         job->settled = true;
         job->txn->unsettled--;
@@ -176,15 +235,6 @@ void job_txn_cancel(struct job *job)
 
 void job_txn_finalize(struct job_txn *txn)
 {
-    list_for_each(job, &txn->jobs, struct job, txn_link) {
-        struct err *err = job->driver->prepare ? job->driver->prepare(job) : NULL;
-
-        if (err) {
-            job->error = err;
-            job_enter(job, JOB_ABORTING);
-            txn_abort(txn);
-            return;
-        }
-    }
-    txn_conclude_all(txn);
+    if (!txn->preparing)
+        txn_prepare(txn);
 }

@@ -59,6 +59,7 @@ struct copy {
     struct node *noted; /* Holds a reference; where on_write listens. */
     uint64_t known_from, known_to;
     uint32_t known_flags;
+    unsigned known_depth;
     uint64_t asked_gen, gen; /* Writes seen. */
 };
 
@@ -366,9 +367,11 @@ static void status_done(struct req *req)
     if (req->result < 0) {
         /* Status is only good for saving work. */
         copy->known_flags = STATUS_DATA | STATUS_ALLOCATED;
+        copy->known_depth = 0;
         req->status.len = range->end - range->pos;
     } else {
         copy->known_flags = req->status.flags;
+        copy->known_depth = req->status.depth;
     }
     copy->known_from = req->offset;
     copy->known_to = req->offset + req->status.len;
@@ -400,6 +403,16 @@ static void ask(struct range *range)
                     (struct iov_view){ 0 }, status_done);
 }
 
+/* The extent known lies in a layer that is not to be copied. */
+static bool skipped(const struct copy *copy)
+{
+    const bool allocated = copy->known_flags & STATUS_ALLOCATED;
+
+    if (copy->options.layers)
+        return !allocated || copy->known_depth >= copy->options.layers;
+    return copy->options.top_only && !allocated;
+}
+
 /* Starts what can be of the range. False: the limits are reached. */
 static bool advance(struct range *range)
 {
@@ -417,7 +430,7 @@ static bool advance(struct range *range)
                 continue;
             }
             len = MIN(len, copy->known_to - range->pos);
-            if (copy->options.top_only && !(copy->known_flags & STATUS_ALLOCATED)) {
+            if (skipped(copy)) {
                 range->pos += len;
                 continue;
             }

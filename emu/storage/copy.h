@@ -36,6 +36,8 @@ struct copy_options {
     bool target_is_zero;  /* Zero ranges need no write. */
     bool unmap;           /* Zero with MAY_UNMAP. */
     bool top_only;        /* Skip what the source's own layer does not hold. */
+    unsigned
+        layers; /* Skip what only layers below the first so many of the source's chain hold; 0: none. */
     uint32_t write_flags; /* REQ_COMPRESSED, ... */
     void (*range_done)(struct copy *copy, const struct copy_range *range);
     void *owner;

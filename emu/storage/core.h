@@ -189,11 +189,13 @@ void io_sub(struct io *io, enum req_kind kind, uint32_t flags, uint64_t offset, 
             struct iov_view data, req_done_fn *done);
 bool io_bounce(struct io *io, uint64_t len); /* Makes io->bounce at least that large. */
 void io_rw(struct req *req);
+void io_rw_continue(struct io *io); /* Reads or writes from io->pos on. */
 struct iov_view io_view(const struct io *io);
 static inline struct io *io_of(struct req *sub) { return container_of(sub, struct io, sub); }
 /* req_pad.c */
 void io_block_part(struct io *io); /* The part at io->pos does not fill its block. */
-/* req_zero.c, req_flush.c, req_status.c */
+/* req_cor.c, req_zero.c, req_flush.c, req_status.c */
+void io_copy_on_read(struct req *req);
 void io_zero(struct req *req);
 void io_discard(struct req *req);
 void io_flush(struct req *req);

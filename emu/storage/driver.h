@@ -131,6 +131,18 @@ struct driver {
     /* Permission change is about to take effect (file locks). Asynchronous: done with an error refuses. */
     void (*prepare_perm)(struct node *node, uint32_t perm, uint32_t shared, driver_done_fn *done,
                          void *arg);
+    /*
+     * Reopening (reopen.h). reopen_options: names of the driver's own options that can change, ends with NULL.
+     * prepare looks at the new options and gets what it needs, changing nothing that requests see; ready runs when
+     * the permissions of the new state are held, and is the last that may fail. Then commit with nothing in flight,
+     * when node->open is new already, or abort (only after a prepare that succeeded).
+     */
+    const char *const *reopen_options;
+    void (*reopen_prepare)(struct node *node, struct opts *opts, const struct node_options *open,
+                           driver_done_fn *done, void *arg);
+    void (*reopen_ready)(struct node *node, driver_done_fn *done, void *arg);
+    void (*reopen_commit)(struct node *node);
+    void (*reopen_abort)(struct node *node);
     /* Score 0..100 that the first bytes of a file (at least 2048, zero-padded) are this format. */
     int (*probe)(const uint8_t *buf, size_t len, const char *filename);
     /* blockdev-create: options are the canonical BlockdevCreateOptions of this driver. */

@@ -154,19 +154,24 @@ void node_quiet(struct node *node)
 static struct err *check_unused(struct node *node)
 {
     list_for_each(edge, &node->parents, struct edge, parent_link) {
-        if (edge->parent)
+        if (edge->parent || (edge->ops && edge->ops->hidden))
             continue;
         if (!edge->ops || !edge->ops->describe)
             return err_new("Node %s is in use", node->name);
     }
     list_for_each(edge, &node->parents, struct edge, parent_link) {
-        if (edge->parent)
+        if (edge->parent || edge->ops->hidden)
             continue;
         char *text = edge->ops->describe(edge);
         struct err *err = err_new("Node '%s' is busy: %s", node->name, text);
 
         xfree(text);
         return err;
+    }
+    list_for_each(edge, &node->parents, struct edge, parent_link) {
+        if (edge->parent && edge->parent->refs > 0 && (edge->role & ROLE_COW))
+            return err_new("Node '%s' is busy: node is used as backing hd of '%s'", node->name,
+                           edge->parent->name);
     }
     return NULL;
 }

@@ -53,6 +53,8 @@ struct edge_parent_ops {
     void (*drained_end)(struct edge *edge);
     void (*resized)(struct edge *edge);  /* The child has a new size. */
     void (*replaced)(struct edge *edge); /* edge->node was exchanged. */
+    bool
+        hidden; /* What uses the node in its own right is another node of the same owner (its filter). */
     /* Names the parent in permission conflicts, "block job 'j0'"; default: what. Returns new. */
     char *(*identify)(struct edge *edge);
 };
@@ -66,6 +68,7 @@ struct edge {
     uint32_t role;
     uint32_t perm, shared;
     bool frozen;             /* A job relies on it: it cannot be changed or removed. */
+    bool inherits;           /* The parent opened the child, which follows its options. */
     bool quiesced;           /* Core: the parent was told of a drain. */
     struct list parent_link; /* In node->parents. */
     struct list child_link;  /* In parent->children. */

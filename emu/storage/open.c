@@ -24,6 +24,7 @@ struct opening {
     void *arg;
     struct node *node;        /* Holds a reference. */
     struct node *probed_file; /* Holds a reference. */
+    bool opened_probed;       /* It was opened here, not named. */
     struct opts opts;
     const struct driver *driver;
     const struct driver_child *row; /* The child being opened. */
@@ -108,7 +109,8 @@ static void all_settled(void *arg, struct err *err)
 
 static void finish(struct opening *o) { node_settle(o->node, all_settled, o); }
 
-static struct err *attach(struct opening *o, struct node *child, const char *name, uint32_t role)
+static struct err *attach(struct opening *o, struct node *child, const char *name, uint32_t role,
+                          bool inherits)
 {
     struct node *node = o->node;
     struct edge like = { .role = role, .parent = node };
@@ -126,7 +128,9 @@ static struct err *attach(struct opening *o, struct node *child, const char *nam
         node_default_perms(node, &like, perm, shared, &child_perm, &child_shared);
     if (node->open.force_share)
         child_shared = PERM_ALL;
-    return edge_attach_child(node, child, name, role, child_perm, child_shared, &edge);
+    TRY(edge_attach_child(node, child, name, role, child_perm, child_shared, &edge));
+    edge->inherits = inherits;
+    return NULL;
 }
 
 /* ---- A child that a driver asks for ---- */
@@ -191,7 +195,7 @@ static void backing_opened(void *arg, struct node *backing, struct err *err)
     struct opening *o = arg;
 
     if (!err) {
-        err = attach(o, backing, "backing", ROLE_COW);
+        err = attach(o, backing, "backing", ROLE_COW, true);
         node_unref(backing);
     }
     if (err) {
@@ -220,7 +224,7 @@ static void open_backing(struct opening *o)
 
         err = *json_get_str(value) ? graph_lookup(o->graph, json_get_str(value), &backing) : NULL;
         if (!err && *json_get_str(value))
-            err = attach(o, backing, "backing", ROLE_COW);
+            err = attach(o, backing, "backing", ROLE_COW, false);
         if (err)
             fail(o, err);
         else
@@ -292,7 +296,7 @@ static void child_opened(void *arg, struct node *child, struct err *err)
     struct opening *o = arg;
 
     if (!err) {
-        err = attach(o, child, o->row->name, o->row->role);
+        err = attach(o, child, o->row->name, o->row->role, true);
         node_unref(child);
     }
     if (err) {
@@ -314,7 +318,7 @@ static void next_child(struct opening *o)
             continue; /* After the header was read. */
         if (o->probed_file && str_eq(o->row->name, "file")) {
             opts_mark(&o->opts, "file");
-            err = attach(o, o->probed_file, "file", o->row->role);
+            err = attach(o, o->probed_file, "file", o->row->role, o->opened_probed);
             node_unref(o->probed_file);
             o->probed_file = NULL;
         } else {
@@ -324,7 +328,7 @@ static void next_child(struct opening *o)
             if (!err && value && json_type_of(value) == JSON_STRING) {
                 err = graph_lookup(o->graph, json_get_str(value), &child);
                 if (!err)
-                    err = attach(o, child, o->row->name, o->row->role);
+                    err = attach(o, child, o->row->name, o->row->role, false);
             } else if (!err && value) {
                 struct open_inherit inherit = open_inherit_for(o->node, o->row->role);
 
@@ -436,6 +440,7 @@ static void open_for_probe(struct opening *o)
     }
     inherit.defaults.discard_unmap = true;
     inherit.defaults.detect_zeroes = DETECT_ZEROES_OFF;
+    o->opened_probed = true;
     open_start(o->graph, file, o->flags & ~(unsigned)NODE_OPEN_MONITOR, &inherit, probe_file_opened,
                o);
 }

@@ -166,7 +166,7 @@ static struct json *device_of(struct query *query, struct node *node)
     struct json *info = json_object(), *cache = json_object();
     int64_t depth = 0;
 
-    for (struct node *at = node; (at = node_backing(at));)
+    for (struct node *at = node; !query->flat && (at = node_backing(at));)
         depth++;
     json_object_set_str(info, "file", node->filename);
     json_object_set_str(info, "node-name", node->name);

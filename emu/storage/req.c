@@ -155,12 +155,12 @@ static bool is_plain(const struct node *node, const struct req *req)
         if (node->open.detect_zeroes != DETECT_ZEROES_OFF)
             return false;
     } else if (req->kind == REQ_READ) {
-        own = ~(uint32_t)REQ_PREFETCH;
+        own = ~(uint32_t)(REQ_PREFETCH | REQ_COPY_ON_READ);
     } else {
         return false;
     }
     if (((req->offset | req->len) & mask) ||
-        (req->flags & (REQ_FUA | REQ_COMPRESSED | REQ_PREFETCH) & ~own))
+        (req->flags & (REQ_FUA | REQ_COMPRESSED | REQ_PREFETCH | REQ_COPY_ON_READ) & ~own))
         return false;
     if (req->offset + req->len > node->size && (req->kind == REQ_READ || !node->driver->can_grow))
         return false;
@@ -187,6 +187,10 @@ void req_run(struct req *req)
     }
     switch (req->kind) {
     case REQ_READ:
+        if (req->flags & REQ_COPY_ON_READ) {
+            io_copy_on_read(req);
+            return;
+        }
         if ((req->flags & REQ_PREFETCH)) {
             if (node->supported_read_flags & REQ_PREFETCH)
                 driver_start(node, req);
@@ -227,7 +231,7 @@ static int admit(struct node *node, struct req *req)
         return 0;
     if (add_overflow_u64(req->offset, req->len, &end) || end > INT64_MAX)
         return -EIO;
-    if (req_is_write(req->kind) && node->read_only)
+    if ((req_is_write(req->kind) || (req->flags & REQ_COPY_ON_READ)) && node->read_only)
         return -EPERM;
     switch (req->kind) {
     case REQ_READ: return end <= size || from_node ? 0 : -EIO;
@@ -263,6 +267,8 @@ static void assert_perms(const struct edge *edge, const struct req *req)
         break;
     case REQ_DISCARD: check(perm & (PERM_WRITE | PERM_WRITE_UNCHANGED)); break;
     case REQ_READ:
+        check(!(req->flags & REQ_COPY_ON_READ) || (perm & (PERM_WRITE | PERM_WRITE_UNCHANGED)));
+        break;
     case REQ_FLUSH:
     case REQ_STATUS:
     case REQ_KIND_COUNT: break;

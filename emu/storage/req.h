@@ -50,6 +50,8 @@ enum req_flags {
     REQ_WANT_ZERO = 1 << 7,   /* STATUS: spend effort to tell zeroes from data. */
     REQ_NO_GATE = 1 << 8,     /* Passes a drain's gate (requests of whoever holds the drain). */
     REQ_STATUS_ONE = 1 << 9,  /* STATUS: this node only, do not look through the backing file. */
+    /* READ: the node itself holds the range afterwards; needs PERM_WRITE_UNCHANGED. */
+    REQ_COPY_ON_READ = 1 << 10,
 };
 
 enum req_status_flags {

@@ -13,7 +13,10 @@ void req_track(struct req *req)
     struct node *node = req->node;
     struct node_core *core = core_of(node);
     uint32_t align = node->limits.request_alignment;
+    bool copies = req->kind == REQ_READ && (req->flags & REQ_COPY_ON_READ);
 
+    if (copies)
+        align = MAX(align, node->cluster_size);
     list_init(&req->waiters);
     list_init(&req->wait_link);
     list_add_tail(&core->tracked, &req->link);
@@ -21,7 +24,7 @@ void req_track(struct req *req)
     req->range_offset = align_down_u64(req->offset, align);
     req->range_len = align_up_u64(req->offset + req->len, align) - req->range_offset;
     bool padded = req->range_len != req->len && (req->kind == REQ_WRITE || req->kind == REQ_ZERO);
-    if (padded || (req->flags & REQ_SERIALISING)) {
+    if (padded || copies || (req->flags & REQ_SERIALISING)) {
         req->core_state |= CORE_SERIAL;
         core->serialising++;
     }

@@ -168,6 +168,12 @@ static void rw_next(struct io *io)
     io_sub(io, req->kind, flags, io->pos, len, iov_view(&io->iov, 1), part_done);
 }
 
+void io_rw_continue(struct io *io)
+{
+    io->next = rw_next;
+    rw_next(io);
+}
+
 static void start_task(struct task *task)
 {
     struct io *io = container_of(task, struct io, task);

@@ -12,6 +12,7 @@
 #include "emu/cmd/common/version.h"
 #include "emu/qmp/handlers/bitmap.h"
 #include "emu/qmp/handlers/block_jobs.h"
+#include "emu/qmp/handlers/chain_jobs.h"
 #include "emu/qmp/handlers/chardev.h"
 #include "emu/qmp/handlers/control.h"
 #include "emu/qmp/handlers/jobs.h"
@@ -124,19 +125,13 @@ static struct err *second_pass(struct front_end *fe, struct background *bg, int 
 }
 
 static const struct qmp_command_set *const command_sets[] = {
-    &control_commands,
-    &chardev_commands,
-    &yank_commands,
-    &node_add_commands,
-    &node_query_commands,
-    &bitmap_commands,
-    &job_commands,
-    &block_job_commands,
-    &transaction_commands,
-    &export_commands,
-    &nbd_commands,
-    &object_commands,
-    NULL,
+    &control_commands,    &chardev_commands,
+    &yank_commands,       &node_add_commands,
+    &node_query_commands, &bitmap_commands,
+    &job_commands,        &block_job_commands,
+    &chain_job_commands,  &transaction_commands,
+    &export_commands,     &nbd_commands,
+    &object_commands,     NULL,
 };
 
 int main(int argc, char **argv)

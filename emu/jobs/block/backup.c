@@ -263,7 +263,8 @@ static struct err *backup_attach(struct backup *b, const struct backup_params *p
     const uint32_t keep_size = PERM_CONSISTENT_READ | PERM_WRITE | PERM_WRITE_UNCHANGED;
 
     TRY(graph_insert_filter(bj->filter, params->source, NULL));
-    TRY(block_job_claim(bj, params->source, "source", BLOCK_JOB_CLAIM_PLAIN, PERM_CONSISTENT_READ,
+    TRY(block_job_hold(bj, bj->filter, "main node", 0, PERM_ALL));
+    TRY(block_job_claim(bj, params->source, "source", BLOCK_JOB_CLAIM_HIDDEN, PERM_CONSISTENT_READ,
                         keep_size, &bj->source));
     return block_job_claim(bj, params->target, "target", BLOCK_JOB_CLAIM_NAMED,
                            PERM_WRITE | PERM_CONSISTENT_READ,

@@ -4,6 +4,7 @@
 
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
+#include "emu/storage/driver.h"
 
 struct settle_wait {
     struct block_job *bj; /* NULL: the job went away, and done was called. */
@@ -31,15 +32,83 @@ static const struct edge_parent_ops claim_named_ops = { .what = "block job",
                                                         .identify = claim_identify };
 static const struct edge_parent_ops claim_plain_ops = { .what = "block job",
                                                         .identify = claim_identify };
+static const struct edge_parent_ops claim_hidden_ops = { .what = "block job",
+                                                         .hidden = true,
+                                                         .identify = claim_identify };
 
 struct err *block_job_claim(struct block_job *bj, struct node *node, const char *name,
                             enum block_job_claim claim, uint32_t perm, uint32_t shared,
                             struct edge **out)
 {
-    const struct edge_parent_ops *ops =
-        claim == BLOCK_JOB_CLAIM_NAMED ? &claim_named_ops : &claim_plain_ops;
+    static const struct edge_parent_ops *const claims[] = {
+        [BLOCK_JOB_CLAIM_NAMED] = &claim_named_ops,
+        [BLOCK_JOB_CLAIM_PLAIN] = &claim_plain_ops,
+        [BLOCK_JOB_CLAIM_HIDDEN] = &claim_hidden_ops,
+    };
+    const struct edge_parent_ops *ops = claims[claim];
 
     return edge_attach(node, name, ops, bj, perm, shared, out);
+}
+
+struct err *block_job_hold(struct block_job *bj, struct node *node, const char *name, uint32_t perm,
+                           uint32_t shared)
+{
+    struct edge *edge;
+
+    TRY(block_job_claim(bj, node, name, BLOCK_JOB_CLAIM_NAMED, perm, shared, &edge));
+    vec_push(&bj->held, edge);
+    return NULL;
+}
+
+struct err *block_job_hold_plain(struct block_job *bj, struct node *node, const char *name)
+{
+    struct edge *edge;
+
+    TRY(block_job_claim(bj, node, name, BLOCK_JOB_CLAIM_PLAIN, 0, PERM_ALL, &edge));
+    vec_push(&bj->held, edge);
+    return NULL;
+}
+
+struct edge *block_job_below(struct node *node)
+{
+    list_for_each(edge, &node->children, struct edge, child_link) {
+        if (edge->role & (ROLE_FILTERED | ROLE_COW))
+            return edge;
+    }
+    return NULL;
+}
+
+struct err *block_job_freeze(struct block_job *bj, struct node *from, struct node *to)
+{
+    struct edge *edge;
+
+    for (struct node *at = from; at != to && (edge = block_job_below(at)); at = edge->node) {
+        if (edge->frozen)
+            return err_new("Cannot freeze '%s' link to '%s'", edge->name, edge->node->name);
+        /* Under a format that passes through (raw) begins the file, which is no part of the chain. */
+        if (!at->driver->is_filter && !(edge->role & ROLE_COW))
+            break;
+    }
+    for (struct node *at = from; at != to && (edge = block_job_below(at)); at = edge->node) {
+        if (!at->driver->is_filter && !(edge->role & ROLE_COW))
+            break;
+        edge->frozen = true;
+        vec_push(&bj->frozen, edge);
+    }
+    return NULL;
+}
+
+void block_job_thaw(struct block_job *bj)
+{
+    vec_for_each(edge, &bj->frozen)
+        (*edge)->frozen = false;
+    vec_fini(&bj->frozen);
+}
+
+bool block_job_owns(const struct edge *edge)
+{
+    return edge->ops == &claim_named_ops || edge->ops == &claim_plain_ops ||
+           edge->ops == &claim_hidden_ops;
 }
 
 struct err *block_job_check_unused(const struct node *node)
@@ -49,23 +118,29 @@ struct err *block_job_check_unused(const struct node *node)
 
         if (edge->ops != &claim_named_ops && edge->ops != &claim_plain_ops)
             continue;
-        /* A node being backed up may be backed up again, or mirrored. */
-        if (bj->source == edge && bj->job.driver->type == JOB_TYPE_BACKUP)
-            continue;
         return err_new("Node '%s' is busy: block device is in use by block job: %s", node->name,
                        job_type_name(bj->job.driver->type));
     }
     return NULL;
 }
 
-void block_job_release(struct block_job *bj)
+void block_job_detach(struct block_job *bj)
 {
-    block_job_settle_end(bj);
     if (bj->source)
         edge_detach(bj->source);
     if (bj->target)
         edge_detach(bj->target);
     bj->source = bj->target = NULL;
+    vec_for_each(edge, &bj->held)
+        edge_detach(*edge);
+    vec_fini(&bj->held);
+}
+
+void block_job_release(struct block_job *bj)
+{
+    block_job_settle_end(bj);
+    block_job_thaw(bj);
+    block_job_detach(bj);
     if (bj->filter) {
         if (!list_empty(&bj->filter->parents))
             err_ignore(graph_remove_filter(bj->filter));
@@ -91,10 +166,10 @@ void block_job_settle(struct block_job *bj, void (*done)(void *arg, struct err *
 {
     struct settle_wait *wait = NEW(struct settle_wait);
 
-    check(!bj->settle && bj->target);
+    check(!bj->settle && (bj->target || bj->source));
     *wait = (struct settle_wait){ .bj = bj, .done = done, .arg = arg };
     bj->settle = wait;
-    edge_settle(bj->target, target_settled, wait);
+    edge_settle(bj->target ? bj->target : bj->source, target_settled, wait);
 }
 
 void block_job_settle_end(struct block_job *bj)

@@ -10,5 +10,5 @@ void filter_child_perm(struct node *node, const struct edge *child, uint32_t per
     (void)child;
     state->taken |= perm;
     *child_perm = state->taken;
-    *child_shared = shared;
+    *child_shared = state->share_all ? PERM_ALL : shared;
 }

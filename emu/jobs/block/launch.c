@@ -22,7 +22,8 @@ const char *launch_job_id(const char *given) { return given ? given : ""; }
 struct err *launch_check_root(const struct node *node)
 {
     list_for_each(edge, &node->parents, struct edge, parent_link) {
-        if (edge->parent && !edge->parent->driver->is_filter)
+        /* A filter that is closing was taken out already. */
+        if ((edge->parent && edge->parent->refs > 0) || block_job_owns(edge))
             return err_new("Need a root block node");
     }
     return NULL;

@@ -13,7 +13,7 @@ const char *sync_mode_name(enum sync_mode mode);
 /* The id of a block job: on a bare node the default is "", which is then refused as such. */
 const char *launch_job_id(const char *given);
 
-/* "Need a root block node" when node is a child of another one (filters do not count). */
+/* "Need a root block node" when node is a child of another one or used by a block job. */
 struct err *launch_check_root(const struct node *node) MUST_USE;
 
 /*

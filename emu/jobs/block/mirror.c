@@ -3,6 +3,8 @@
  *
  * The dirty bitmap lies on the source node itself, below the filter, so that it also sees writes submitted before the
  * filter came. A bit is cleared before the range is read: a write that ends later sets it again.
+ *
+ * It is long because the phases of a mirror, of an active commit and of their end work on one state.
  */
 
 #include "emu/jobs/block/mirror.h"
@@ -12,6 +14,7 @@
 #include "emu/base/check.h"
 #include "emu/base/fsm.h"
 #include "emu/base/trace.h"
+#include "emu/jobs/block/chain.h"
 #include "emu/jobs/block/mirror_top.h"
 #include "emu/jobs/job_pace.h"
 #include "emu/jobs/job_states.h"
@@ -21,10 +24,14 @@
 #define MIRROR_BUF_DEFAULT     (UINT64_C(16) << 20)
 #define MIRROR_CHUNK           (UINT64_C(1) << 20)
 #define MIRROR_WINDOW          16u
+#define MIRROR_SCAN_BYTES      (UINT64_C(1) << 30)
 #define MIRROR_GRANULARITY_MIN UINT32_C(512)
 #define MIRROR_GRANULARITY_MAX (UINT32_C(64) << 20)
 
 enum mirror_phase {
+    MIRROR_START,  /* Nothing was done. */
+    MIRROR_GROW,   /* The target of a commit gets the size of the source. */
+    MIRROR_SCAN,   /* Which ranges the layers to copy hold. */
     MIRROR_COPY,   /* Copies are running or dirty ranges remain. */
     MIRROR_SYNCED, /* Target equals source; following guest writes. The job is READY. */
     MIRROR_DRAIN,  /* Source takes no new writes; last ranges are being copied. */
@@ -33,6 +40,9 @@ enum mirror_phase {
 };
 
 static const uint32_t mirror_edges[MIRROR_PHASE_COUNT] = {
+    [MIRROR_START] = BIT(MIRROR_GROW) | BIT(MIRROR_SCAN),
+    [MIRROR_GROW] = BIT(MIRROR_SCAN),
+    [MIRROR_SCAN] = BIT(MIRROR_COPY),
     [MIRROR_COPY] = BIT(MIRROR_SYNCED),
     [MIRROR_SYNCED] = BIT(MIRROR_COPY) | BIT(MIRROR_DRAIN),
     [MIRROR_DRAIN] = BIT(MIRROR_FLUSH),
@@ -40,7 +50,7 @@ static const uint32_t mirror_edges[MIRROR_PHASE_COUNT] = {
 
 struct mirror;
 
-/* A request that may outlive the job. */
+/* What may outlive the job: the flush, the growth of the target, a question about the source. */
 struct mirror_flush {
     struct req req;
     struct mirror *mirror; /* NULL: abandoned. */
@@ -62,7 +72,10 @@ struct mirror {
     bool draining, drained;
     struct mirror_flush *flush; /* Pending, owned by itself. */
     bool flushed;
-    bool sizes_checked;
+    uint64_t scanned; /* The layers were asked up to there. */
+    bool grown;
+    bool commit;
+    unsigned layers; /* Of a commit: above the target. */
     enum mirror_copy_mode copy_mode;
 };
 
@@ -111,6 +124,75 @@ static void flush_done(struct req *req)
     xfree(flush);
 }
 
+static void grown(void *arg, struct err *err)
+{
+    struct mirror_flush *growth = arg;
+    struct mirror *m = growth->mirror;
+
+    xfree(growth);
+    if (!m) {
+        err_free(err);
+        return;
+    }
+    m->flush = NULL;
+    m->grown = !err;
+    if (err)
+        job_fail(&m->bj.job, err);
+    job_end(&m->bj.job);
+}
+
+static void start_growth(struct mirror *m)
+{
+    struct mirror_flush *growth = NEW(struct mirror_flush);
+
+    growth->mirror = m;
+    m->flush = growth;
+    job_begin(&m->bj.job);
+    edge_truncate(m->bj.target, m->bj.source->node->size, false, PREALLOC_OFF, grown, growth);
+}
+
+/* ---- Which ranges there are to copy, when not all of the disk ---- */
+
+static void scanned(struct req *req)
+{
+    struct mirror_flush *question = container_of(req, struct mirror_flush, req);
+    struct mirror *m = question->mirror;
+    const struct req_status *status = &req->status;
+
+    if (m) {
+        m->flush = NULL;
+        if (req->result < 0)
+            block_job_copy_failed(&m->bj, true, req->result);
+        else if ((status->flags & STATUS_ALLOCATED) && status->depth < MAX(m->layers, 1u))
+            hbitmap_set(m->dirty->map, req->offset, status->len);
+        if (req->result == 0)
+            m->scanned += status->len;
+        mirror_progress(m);
+        job_end(&m->bj.job);
+    }
+    xfree(question);
+}
+
+/* True: all is known. */
+static bool mirror_scan(struct mirror *m)
+{
+    const uint64_t size = m->bj.source->node->size;
+    struct mirror_flush *question;
+
+    if (m->scanned >= size)
+        return true;
+    if (m->flush || job_pace_wait(&m->bj.job))
+        return false;
+    question = NEW(struct mirror_flush);
+    question->mirror = m;
+    m->flush = question;
+    job_begin(&m->bj.job);
+    req_submit_part(&question->req, m->bj.source, REQ_STATUS, m->layers ? 0 : REQ_STATUS_ONE,
+                    m->scanned, MIN(size - m->scanned, (uint64_t)MIRROR_SCAN_BYTES),
+                    (struct iov_view){ 0 }, scanned);
+    return false;
+}
+
 static void start_flush(struct mirror *m)
 {
     struct mirror_flush *flush = NEW(struct mirror_flush);
@@ -130,6 +212,9 @@ static void mirror_enter(struct mirror *m, enum mirror_phase to)
     trace(mirror_phase, "%s: %d to %d", m->bj.job.id ? m->bj.job.id : "-", m->phase, to);
     m->phase = to;
     switch (to) {
+    case MIRROR_START: unreachable();
+    case MIRROR_GROW: start_growth(m); break;
+    case MIRROR_SCAN:
     case MIRROR_COPY: break;
     case MIRROR_SYNCED:
         if (!job_is_ready(&m->bj.job))
@@ -237,20 +322,40 @@ static void mirror_changed(void *owner)
     job_kick(&m->bj.job);
 }
 
+static enum job_step mirror_begin(struct mirror *m)
+{
+    const uint64_t source = m->bj.source->node->size, target = m->bj.target->node->size;
+
+    if (m->commit && target < source) {
+        mirror_enter(m, MIRROR_GROW);
+        return JOB_AGAIN;
+    }
+    if (!m->commit && source != target) {
+        job_set_progress(&m->bj.job, 0, 0);
+        job_fail(&m->bj.job, err_new("Source and target image have different sizes"));
+        return JOB_WAIT;
+    }
+    mirror_enter(m, MIRROR_SCAN);
+    return JOB_AGAIN;
+}
+
 static enum job_step mirror_step(struct job *job)
 {
     struct mirror *m = mirror_of(job);
 
     switch (m->phase) {
+    case MIRROR_START: return mirror_begin(m);
+    case MIRROR_GROW:
+        if (!m->grown)
+            return JOB_WAIT;
+        mirror_enter(m, MIRROR_SCAN);
+        return JOB_AGAIN;
+    case MIRROR_SCAN:
+        if (!mirror_scan(m))
+            return JOB_WAIT;
+        mirror_enter(m, MIRROR_COPY);
+        return JOB_AGAIN;
     case MIRROR_COPY:
-        if (!m->sizes_checked) {
-            m->sizes_checked = true;
-            if (m->bj.source->node->size != m->bj.target->node->size) {
-                job_set_progress(job, 0, 0);
-                job_fail(job, err_new("Source and target image have different sizes"));
-                return JOB_WAIT;
-            }
-        }
         mirror_fill(m);
         mirror_progress(m);
         if (!mirror_clean_now(m))
@@ -317,13 +422,11 @@ static struct err *mirror_prepare(struct job *job)
     if (!job->complete_requested || job->soft_cancel_requested)
         return NULL;
     /* The job's own claims would conflict with those of the guests. */
-    edge_detach(m->bj.source);
-    m->bj.source = NULL;
     copy_free(m->copy);
     m->copy = NULL;
     mirror_top_bypass(m->top);
-    edge_detach(m->bj.target);
-    m->bj.target = NULL;
+    block_job_thaw(&m->bj);
+    block_job_detach(&m->bj);
     return mirror_pivot(m);
 }
 
@@ -354,6 +457,18 @@ static void mirror_free(struct job *job)
 
 static const struct job_driver mirror_driver = {
     .type = JOB_TYPE_MIRROR,
+    .block_job = true,
+    .step = mirror_step,
+    .abandon = mirror_abandon,
+    .prepare = mirror_prepare,
+    .clean = mirror_clean,
+    .free = mirror_free,
+    .can_complete = true,
+    .can_soft_cancel = true,
+};
+
+static const struct job_driver active_commit_driver = {
+    .type = JOB_TYPE_COMMIT,
     .block_job = true,
     .step = mirror_step,
     .abandon = mirror_abandon,
@@ -397,6 +512,8 @@ static struct err *mirror_check(const struct mirror_params *params)
         return err_new("Parameter 'granularity' expects a value in range [512B, 64MB]");
     if (granularity != 0 && !is_pow2(granularity))
         return err_new("Parameter 'granularity' expects a power of 2");
+    if (params->commit)
+        return NULL;
     TRY(launch_check_root(params->source));
     if (params->sync == SYNC_INCREMENTAL || params->sync == SYNC_BITMAP)
         return err_new("Sync mode '%s' not supported", sync_mode_name(params->sync));
@@ -425,16 +542,32 @@ static uint32_t mirror_granularity(const struct mirror_params *params)
     return cluster ? MIN(MAX(cluster, UINT32_C(4096)), UINT32_C(65536)) : UINT32_C(65536);
 }
 
+/* The layers between stay as they are: only the chain as a whole is right while the base changes. */
+static struct err *mirror_hold_layers(struct mirror *m, const struct mirror_params *params)
+{
+    for (struct node *at = chain_next(params->source); at && at != params->target;
+         at = chain_next(at))
+        TRY(block_job_hold(&m->bj, at, "intermediate node", 0,
+                           PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED | PERM_WRITE));
+    return block_job_freeze(&m->bj, params->source, params->target);
+}
+
 static struct err *mirror_attach(struct mirror *m, const struct mirror_params *params)
 {
     struct block_job *bj = &m->bj;
     const uint32_t keep_size = PERM_CONSISTENT_READ | PERM_WRITE | PERM_WRITE_UNCHANGED;
 
+    const uint32_t target_perm =
+        PERM_WRITE | PERM_CONSISTENT_READ | (params->commit ? PERM_RESIZE : 0);
+
+    mirror_top_share(bj->filter, params->commit);
     TRY(graph_insert_filter(bj->filter, params->source, NULL));
+    TRY(block_job_hold(bj, bj->filter, "main node", 0, PERM_ALL));
     TRY(block_job_claim(bj, params->source, "source", BLOCK_JOB_CLAIM_NAMED, PERM_CONSISTENT_READ,
                         keep_size, &bj->source));
-    TRY(block_job_claim(bj, params->target, "target", BLOCK_JOB_CLAIM_PLAIN,
-                        PERM_WRITE | PERM_CONSISTENT_READ,
+    if (params->commit)
+        TRY(mirror_hold_layers(m, params));
+    TRY(block_job_claim(bj, params->target, "target", BLOCK_JOB_CLAIM_PLAIN, target_perm,
                         PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED, &bj->target));
     return bitmap_add(params->source, NULL, mirror_granularity(params), false, false, &m->dirty);
 }
@@ -447,9 +580,12 @@ static void mirror_open(struct mirror *m, const struct mirror_params *params)
     m->chunk = MAX(MIN(MIRROR_CHUNK, pow2_floor_u64(buf)), granularity);
     m->free_ranges = BIT(MIRROR_WINDOW) - 1;
     m->copy_mode = params->copy_mode;
+    m->layers = params->commit ? chain_layers(params->source, params->target) : 0;
     m->target_node = node_ref(params->target);
     m->replaces = xstrdup(params->replaces);
-    if (params->sync != SYNC_NONE && params->source->size > 0)
+    if (params->sync != SYNC_TOP && !params->commit)
+        m->scanned = params->source->size;
+    if (params->sync == SYNC_FULL && !params->commit && params->source->size > 0)
         hbitmap_set(m->dirty->map, 0, params->source->size);
     m->copy = copy_new(m->bj.job.jobs->reactor, &(struct copy_options){
                                                     .source = m->bj.source,
@@ -459,6 +595,7 @@ static void mirror_open(struct mirror *m, const struct mirror_params *params)
                                                     .max_inflight = MIRROR_WINDOW,
                                                     .use_status = true,
                                                     .top_only = params->sync == SYNC_TOP,
+                                                    .layers = m->layers,
                                                     .unmap = params->unmap,
                                                     .range_done = mirror_copied,
                                                     .owner = m,
@@ -486,7 +623,8 @@ struct err *mirror_new(struct jobs *jobs, const struct mirror_params *params,
     TRY(mirror_check(params));
     TRY(node_new_filter(params->source->graph, &driver_mirror_top, params->filter_name,
                         params->source, &filter));
-    err = job_new(jobs, &mirror_driver, sizeof(struct mirror), &params->job, &job);
+    err = job_new(jobs, params->commit ? &active_commit_driver : &mirror_driver,
+                  sizeof(struct mirror), &params->job, &job);
     if (err) {
         node_unref(filter);
         return err;
@@ -496,6 +634,7 @@ struct err *mirror_new(struct jobs *jobs, const struct mirror_params *params,
     m->bj.filter = filter;
     m->bj.on_source_error = params->on_source_error;
     m->bj.on_target_error = params->on_target_error;
+    m->commit = params->commit;
     err = job_set_speed(job, params->speed);
     if (!err)
         err = mirror_attach(m, params);

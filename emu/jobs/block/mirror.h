@@ -23,6 +23,11 @@ struct mirror_params {
     bool unmap;
     const char *filter_name; /* NULL: automatic. */
     enum mirror_copy_mode copy_mode;
+    /*
+     * An active commit: the target is below the source in its chain, grows to its size, and only what the layers
+     * between hold is copied.
+     */
+    bool commit;
 };
 
 /* Fails with the reference's texts; nothing is left then, but a job that was seen CREATED ends NULL. */

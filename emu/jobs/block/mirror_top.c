@@ -227,6 +227,13 @@ struct mirror_top *mirror_top_open(struct node *filter, const struct mirror_top_
     return top;
 }
 
+void mirror_top_share(struct node *filter, bool on)
+{
+    struct top_node *state = filter->state;
+
+    state->perm.share_all = on;
+}
+
 void mirror_top_set_blocking(struct mirror_top *top, bool on) { top->blocking = on; }
 
 void mirror_top_bypass(struct mirror_top *top)

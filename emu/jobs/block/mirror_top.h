@@ -30,6 +30,8 @@ struct mirror_top_options {
 };
 
 struct mirror_top *mirror_top_open(struct node *filter, const struct mirror_top_options *options);
+/* Before the filter is put in: others may write to what is below the node (a commit does). */
+void mirror_top_share(struct node *filter, bool on);
 void mirror_top_set_blocking(struct mirror_top *top, bool on);
 /* Lets go of writes to the target: their guests are answered now with the result of the source. */
 void mirror_top_bypass(struct mirror_top *top);

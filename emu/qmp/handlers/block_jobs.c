@@ -10,6 +10,7 @@
 #include "emu/jobs/job_verbs.h"
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/qmp_block_core.h" // Generated.
+#include "emu/storage/backend.h"
 #include "emu/storage/node.h"
 
 /* These enums are in the order of the protocol. */
@@ -52,12 +53,23 @@ static void launch_settled(void *arg, struct err *err)
     xfree(launch);
 }
 
-static void launch_job(struct qmp_call *call, struct block_job *bj, bool held)
+void launch_job(struct qmp_call *call, struct block_job *bj, bool held)
 {
     struct launch *launch = NEW(struct launch);
 
     *launch = (struct launch){ .call = call, .id = xstrdup(bj->job.id), .held = held };
     block_job_settle(bj, launch_settled, launch);
+}
+
+const char *job_id_or_device(const struct node *node, const char *given)
+{
+    if (given)
+        return given;
+    list_for_each(backend, graph_backends(node->graph), struct backend, link) {
+        if (backend->root && backend->root->node == node)
+            return backend->name;
+    }
+    return "";
 }
 
 struct err *backup_from_args(struct world *world, const struct qapi_blockdev_backup *args,

@@ -15,4 +15,13 @@ extern const struct qmp_command_set block_job_commands;
 struct err *backup_from_args(struct world *world, const struct qapi_blockdev_backup *args,
                              struct job_txn *txn, struct block_job **out) MUST_USE;
 
+/*
+ * Waits for the locks of a job just made, starts it and answers the call. held: it is seen to pause first, as when the
+ * reference drains its nodes.
+ */
+void launch_job(struct qmp_call *call, struct block_job *bj, bool held);
+
+/* The id of a job on node: as given, else the name of the device that uses the node, else "". */
+const char *job_id_or_device(const struct node *node, const char *given);
+
 #endif

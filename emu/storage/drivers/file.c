@@ -73,17 +73,14 @@ static void open_done(struct op *op)
     reactor_file_stat(state->file, op, &state->stat);
 }
 
-static struct err *read_options(struct node *node, struct opts *opts, struct file_state *state)
+struct err *file_read_flags(struct opts *opts, const struct node_options *open, bool read_only,
+                            unsigned *out)
 {
-    const char *filename = NULL, *unused = NULL;
-    int aio = AIO_THREADS, locking = 0;
+    const char *unused = NULL;
+    int aio = AIO_THREADS;
     bool flag;
 
-    TRY(opts_str_opt(opts, "filename", &filename));
-    if (!filename || !*filename)
-        return err_new("The 'file' block driver requires a file name");
     TRY(opts_enum_opt(opts, "aio", aio_names, ARRAY_LEN(aio_names), &aio));
-    TRY(opts_enum_opt(opts, "locking", locking_names, ARRAY_LEN(locking_names), &locking));
     TRY(opts_bool_opt(opts, "drop-cache", &flag));
     TRY(opts_bool_opt(opts, "x-check-cache-dropped", &flag));
     if (opts_has(opts, "aio-max-batch"))
@@ -91,20 +88,33 @@ static struct err *read_options(struct node *node, struct opts *opts, struct fil
     TRY(opts_str_opt(opts, "pr-manager", &unused));
     if (unused)
         return err_new("Persistent reservation managers are not supported");
-    if (aio == AIO_NATIVE && !node->open.cache_direct)
+    if (aio == AIO_NATIVE && !open->cache_direct)
         return err_new(
             "aio=native was specified, but it requires cache.direct=on, which was not specified.");
+    *out = FILE_READ;
+    if (!read_only)
+        *out |= FILE_WRITE;
+    if (open->cache_direct)
+        *out |= FILE_DIRECT;
+    if (aio == AIO_THREADS && opts_has(opts, "aio"))
+        *out |= FILE_THREADS;
+    return NULL;
+}
+
+static struct err *read_options(struct node *node, struct opts *opts, struct file_state *state)
+{
+    const char *filename = NULL;
+    int locking = 0;
+
+    TRY(opts_str_opt(opts, "filename", &filename));
+    if (!filename || !*filename)
+        return err_new("The 'file' block driver requires a file name");
+    TRY(opts_enum_opt(opts, "locking", locking_names, ARRAY_LEN(locking_names), &locking));
+    TRY(file_read_flags(opts, &node->open, node->read_only, &state->flags));
     state->path = xstrdup(str_has_prefix(filename, "file:") ? filename + 5 : filename);
     xfree(node->filename);
     node->filename = xstrdup(state->path);
     state->locking = locking != LOCKING_OFF && !node->open.force_share;
-    state->flags = FILE_READ;
-    if (!node->read_only)
-        state->flags |= FILE_WRITE;
-    if (node->open.cache_direct)
-        state->flags |= FILE_DIRECT;
-    if (aio == AIO_THREADS && opts_has(opts, "aio"))
-        state->flags |= FILE_THREADS;
     return NULL;
 }
 
@@ -204,6 +214,11 @@ const struct driver driver_file = {
     .truncate = file_truncate,
     .facts = file_facts,
     .prepare_perm = file_prepare_perm,
+    .reopen_options = file_reopen_options,
+    .reopen_prepare = file_reopen_prepare,
+    .reopen_ready = file_reopen_ready,
+    .reopen_commit = file_reopen_commit,
+    .reopen_abort = file_reopen_abort,
     .create = file_create,
     .create_options = file_create_options,
 };

@@ -2,6 +2,7 @@
 #ifndef EMU_STORAGE_DRIVERS_FILE_H
 #define EMU_STORAGE_DRIVERS_FILE_H
 
+#include "emu/base/opts.h"
 #include "emu/reactor/reactor.h"
 #include "emu/storage/driver.h"
 
@@ -20,6 +21,7 @@ struct file_locks {
     /* ---- While an application runs. ---- */
     struct op op;
     uint32_t want, fresh, perm, shared;
+    bool copying; /* No test: the other handle has done it. */
     unsigned step, bit;
     int pid;
     struct err *err;
@@ -30,7 +32,13 @@ struct file_locks {
 void file_locks_apply(struct file_locks *locks, uint32_t perm, uint32_t shared,
                       driver_done_fn *done, void *arg);
 
+/* Takes the bytes that from holds, without a test: for a second handle of the same owner. */
+void file_locks_copy(struct file_locks *locks, const struct file_locks *from, driver_done_fn *done,
+                     void *arg);
+
 /* ---- State ---- */
+
+struct file_reopen;
 
 struct file_state {
     struct node *node;
@@ -45,6 +53,7 @@ struct file_state {
     uint64_t extent_start;
     struct file_extent extent;
     uint64_t changes;
+    struct file_reopen *reopen; /* Owned; under way. */
     uint64_t discard_ok, discard_failed, discard_bytes; /* For query-blockstats. */
     /* ---- While opening ---- */
     struct op op;
@@ -63,6 +72,18 @@ struct file_req {
     struct file_extent extent;
     struct iovec iov[16];
 };
+
+/* file.c: the flags that options ask for. */
+MUST_USE struct err *file_read_flags(struct opts *opts, const struct node_options *open,
+                                     bool read_only, unsigned *out);
+
+/* file_reopen.c */
+extern const char *const file_reopen_options[];
+void file_reopen_prepare(struct node *node, struct opts *opts, const struct node_options *open,
+                         driver_done_fn *done, void *arg);
+void file_reopen_ready(struct node *node, driver_done_fn *done, void *arg);
+void file_reopen_commit(struct node *node);
+void file_reopen_abort(struct node *node);
 
 /* file_io.c */
 void file_submit(struct node *node, struct req *req);

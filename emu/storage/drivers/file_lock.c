@@ -84,7 +84,7 @@ static void step(struct file_locks *locks)
 
     for (; locks->step <= STEP_RELEASE; locks->step++, locks->bit = 0) {
         /* Nothing new taken: nothing can conflict. */
-        if (locks->step == STEP_TEST && !locks->fresh)
+        if (locks->step == STEP_TEST && (!locks->fresh || locks->copying))
             continue;
         for (; locks->bit < 32; locks->bit++) {
             uint32_t bit = UINT32_C(1) << locks->bit;
@@ -110,11 +110,10 @@ static void step(struct file_locks *locks)
     locks->done(locks->arg, err);
 }
 
-void file_locks_apply(struct file_locks *locks, uint32_t perm, uint32_t shared,
-                      driver_done_fn *done, void *arg)
+static void start(struct file_locks *locks, uint32_t want, driver_done_fn *done, void *arg)
 {
     check(!op_pending(&locks->op));
-    locks->want = perm | (~shared & PERM_ALL) << HELD_UNSHARED;
+    locks->want = want;
     locks->fresh = 0;
     locks->step = STEP_TAKE;
     locks->bit = 0;
@@ -123,4 +122,18 @@ void file_locks_apply(struct file_locks *locks, uint32_t perm, uint32_t shared,
     locks->arg = arg;
     locks->op.done = op_done;
     step(locks);
+}
+
+void file_locks_apply(struct file_locks *locks, uint32_t perm, uint32_t shared,
+                      driver_done_fn *done, void *arg)
+{
+    locks->copying = false;
+    start(locks, perm | (~shared & PERM_ALL) << HELD_UNSHARED, done, arg);
+}
+
+void file_locks_copy(struct file_locks *locks, const struct file_locks *from, driver_done_fn *done,
+                     void *arg)
+{
+    locks->copying = true;
+    start(locks, from->held, done, arg);
 }

@@ -14,10 +14,17 @@
 
 enum { SECTOR = 512 };
 
+/* Which part of the file the image is. */
+struct raw_window {
+    uint64_t offset, size;
+    bool has_size;
+};
+
 struct raw_state {
     uint64_t offset;
     bool has_size, windowed;
     bool probed;
+    struct raw_window next; /* While reopening. */
 };
 
 struct raw_req {
@@ -39,42 +46,52 @@ static void follow(struct node *node)
         node_set_size(node, below > state->offset ? below - state->offset : 0);
 }
 
-static struct err *open_options(struct node *node, struct opts *opts)
+static struct err *read_window(struct node *node, struct opts *opts, struct raw_window *out)
 {
-    struct raw_state *state = node->state;
-    uint64_t below = node->file->node->size, size = 0;
+    uint64_t below = node->file->node->size;
 
-    TRY(opts_size_opt(opts, "offset", &state->offset));
-    state->has_size = opts_has(opts, "size");
-    TRY(opts_size_opt(opts, "size", &size));
-    if (state->offset > below)
+    *out = (struct raw_window){ .has_size = opts_has(opts, "size") };
+    TRY(opts_size_opt(opts, "offset", &out->offset));
+    TRY(opts_size_opt(opts, "size", &out->size));
+    if (out->offset > below)
         return err_new("Offset (%" PRIu64
                        ") cannot be greater than size of the containing file (%" PRIu64 ")",
-                       state->offset, below);
-    if (state->has_size && size > below - state->offset)
+                       out->offset, below);
+    if (out->has_size && out->size > below - out->offset)
         return err_new(
             "The sum of offset (%" PRIu64 ") and size (%" PRIu64
             ") has to be smaller or equal to the  actual size of the containing file (%" PRIu64 ")",
-            state->offset, size, below);
-    if (state->has_size && size % SECTOR)
+            out->offset, out->size, below);
+    if (out->has_size && out->size % SECTOR)
         return err_new("Specified size is not multiple of %d", SECTOR);
-    if (state->has_size)
-        node_set_size(node, size);
-    state->windowed = state->offset || state->has_size;
     return NULL;
+}
+
+static void use_window(struct node *node, const struct raw_window *window)
+{
+    struct raw_state *state = node->state;
+
+    state->offset = window->offset;
+    state->has_size = window->has_size;
+    state->windowed = window->offset || window->has_size;
+    if (window->has_size)
+        node_set_size(node, window->size);
+    else
+        follow(node);
 }
 
 static void raw_open(struct node *node, struct opts *opts, unsigned flags, driver_done_fn *done,
                      void *arg)
 {
     struct raw_state *state = node->state;
-    struct err *err = open_options(node, opts);
+    struct raw_window window;
+    struct err *err = read_window(node, opts, &window);
 
     if (err) {
         done(arg, err);
         return;
     }
-    follow(node);
+    use_window(node, &window);
     state->probed = flags & NODE_OPEN_PROBED_RAW;
     if (state->probed && !node->read_only && node->file->node->driver->is_protocol)
         log_warn("Image format was not specified for '%s' and probing guessed raw.\n"
@@ -182,6 +199,26 @@ static void raw_truncate(struct node *node, uint64_t size, bool exact, enum prea
     edge_truncate(node->file, size + state->offset, exact, prealloc, done, arg);
 }
 
+/* ---- Reopening: the window may move. ---- */
+
+static const char *const raw_reopen_options[] = { "offset", "size", NULL };
+
+static void raw_reopen_prepare(struct node *node, struct opts *opts,
+                               const struct node_options *open, driver_done_fn *done, void *arg)
+{
+    struct raw_state *state = node->state;
+
+    (void)open;
+    done(arg, read_window(node, opts, &state->next));
+}
+
+static void raw_reopen_commit(struct node *node)
+{
+    struct raw_state *state = node->state;
+
+    use_window(node, &state->next);
+}
+
 static int raw_probe(const uint8_t *buf, size_t len, const char *filename)
 {
     (void)buf;
@@ -209,6 +246,9 @@ const struct driver driver_raw = {
     .child_perm = raw_child_perm,
     .truncate = raw_truncate,
     .child_resized = raw_child_resized,
+    .reopen_options = raw_reopen_options,
+    .reopen_prepare = raw_reopen_prepare,
+    .reopen_commit = raw_reopen_commit,
     .probe = raw_probe,
     .create_options = raw_create_options,
 };

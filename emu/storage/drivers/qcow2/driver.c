@@ -12,6 +12,7 @@
 #include "emu/storage/drivers/qcow2/op.h"
 #include "emu/storage/drivers/qcow2/open.h"
 #include "emu/storage/drivers/qcow2/qcow2.h"
+#include "emu/storage/drivers/qcow2/reopen.h"
 #include "emu/storage/drivers/qcow2/resize.h"
 #include "emu/storage/drivers/qcow2/snapshot.h"
 
@@ -156,6 +157,9 @@ const struct driver driver_qcow2 = {
     .check = qcow2_check,
     .set_backing = qcow2_set_backing,
     .bitmaps = &qcow2_bitmap_ops,
+    .reopen_options = qcow2_reopen_options,
+    .reopen_prepare = qcow2_reopen_prepare,
+    .reopen_commit = qcow2_reopen_commit,
     .probe = qcow2_probe,
     .create = qcow2_create,
     .create_options = qcow2_create_options,

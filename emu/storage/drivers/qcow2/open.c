@@ -497,6 +497,7 @@ void qcow2_open(struct node *node, struct opts *opts, unsigned flags, driver_don
 
 struct closing {
     struct qcow2 *q;
+    bool keep; /* Only write back; the image stays open. */
     driver_done_fn *done;
     void *arg;
     struct qcow2_wait wait;
@@ -516,7 +517,8 @@ static void close_end(struct closing *c)
     driver_done_fn *done = c->done;
     void *arg = c->arg;
 
-    qcow2_fini(c->q);
+    if (!c->keep)
+        qcow2_fini(c->q);
     xfree(c);
     done(arg, err);
 }
@@ -571,11 +573,12 @@ static void close_stored(void *arg, struct err *err)
     reactor_defer(c->q->reactor, &c->task, close_task);
 }
 
-void qcow2_close(struct node *node, driver_done_fn *done, void *arg)
+static void start_closing(struct node *node, bool keep, driver_done_fn *done, void *arg)
 {
     struct closing *c = NEW(struct closing);
 
     c->q = qcow2_of(node);
+    c->keep = keep;
     c->done = done;
     c->arg = arg;
     qcow2_wait_init(&c->wait, close_wake);
@@ -583,4 +586,14 @@ void qcow2_close(struct node *node, driver_done_fn *done, void *arg)
         close_step(c);
     else
         qcow2_bitmaps_store(c->q, close_stored, c);
+}
+
+void qcow2_close(struct node *node, driver_done_fn *done, void *arg)
+{
+    start_closing(node, false, done, arg);
+}
+
+void qcow2_write_back(struct node *node, driver_done_fn *done, void *arg)
+{
+    start_closing(node, true, done, arg);
 }

@@ -65,6 +65,12 @@ struct qcow2_geometry {
     unsigned refblock_bits; /* log2 of the refcounts of a block. */
 };
 
+/* Runtime options that can change while the image is open. */
+struct qcow2_switches {
+    bool discard_no_unref;
+    bool pass_discard_request, pass_discard_snapshot, pass_discard_other;
+};
+
 struct qcow2 {
     struct node *node;
     struct reactor *reactor;
@@ -101,6 +107,7 @@ struct qcow2 {
     bool discard_no_unref;
     bool pass_discard_request, pass_discard_snapshot, pass_discard_other;
     bool checking;       /* Opened for check or repair. */
+    struct qcow2_switches next_switches; /* While reopening. */
     bool unflushed_fill; /* O2: driver-made bytes were written since the last flush. */
 };
 

@@ -1,0 +1,68 @@
+/* Reopening: what becomes read-only is written back first; what becomes writable has its header set right. */
+
+#include "emu/storage/drivers/qcow2/reopen.h"
+
+#include "emu/storage/drivers/qcow2/open.h"
+#include "emu/storage/drivers/qcow2/options.h"
+#include "emu/storage/drivers/qcow2/qcow2.h"
+
+const char *const qcow2_reopen_options[] = {
+    "lazy-refcounts",      "pass-discard-request", "pass-discard-snapshot",
+    "pass-discard-other",  "discard-no-unref",     "overlap-check",
+    "cache-size",          "l2-cache-size",        "l2-cache-entry-size",
+    "refcount-cache-size", "cache-clean-interval", NULL
+};
+
+static struct qcow2_switches switches_of(const struct qcow2 *q)
+{
+    return (struct qcow2_switches){
+        .discard_no_unref = q->discard_no_unref,
+        .pass_discard_request = q->pass_discard_request,
+        .pass_discard_snapshot = q->pass_discard_snapshot,
+        .pass_discard_other = q->pass_discard_other,
+    };
+}
+
+static void use_switches(struct qcow2 *q, const struct qcow2_switches *switches)
+{
+    q->discard_no_unref = switches->discard_no_unref;
+    q->pass_discard_request = switches->pass_discard_request;
+    q->pass_discard_snapshot = switches->pass_discard_snapshot;
+    q->pass_discard_other = switches->pass_discard_other;
+}
+
+void qcow2_reopen_prepare(struct node *node, struct opts *opts, const struct node_options *open,
+                          driver_done_fn *done, void *arg)
+{
+    struct qcow2 *q = qcow2_of(node);
+    const struct qcow2_switches old = switches_of(q);
+    struct qcow2_options sizes;
+    struct err *err;
+
+    use_switches(q, &(struct qcow2_switches){ 0 });
+    err = qcow2_options_read(q, opts, &sizes);
+    q->next_switches = switches_of(q);
+    use_switches(q, &old);
+    if (!opts_has(opts, "pass-discard-request"))
+        q->next_switches.pass_discard_request = open->discard_unmap;
+    if (!err && !open->read_only && q->corrupt)
+        err = err_new("qcow2: Image is corrupt; cannot be opened read/write");
+    if (err || q->read_only || !open->read_only)
+        done(arg, err);
+    else
+        qcow2_write_back(node, done, arg);
+}
+
+void qcow2_reopen_commit(struct node *node)
+{
+    struct qcow2 *q = qcow2_of(node);
+    struct qcow2_header_fields *f = &q->header.fields;
+
+    use_switches(q, &q->next_switches);
+    if (q->read_only && !node->read_only && (f->autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_BITMAPS)) {
+        f->autoclear &= QCOW2_AUTOCLEAR_BITMAPS;
+        q->header.dirty = true;
+    }
+    q->read_only = node->read_only;
+    qcow2_commit_kick(q);
+}

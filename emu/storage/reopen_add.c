@@ -1,0 +1,247 @@
+/* What new options mean for a node and for the children it opened. */
+#include "emu/base/alloc.h"
+#include "emu/base/json.h"
+#include "emu/storage/backend.h"
+#include "emu/storage/open.h"
+#include "emu/storage/reopen_priv.h"
+
+static const struct driver_child backing_child = { "backing", ROLE_COW, false };
+
+static struct err *add(struct reopen *r, struct node *node, const struct json *options,
+                       bool explicit, const struct open_inherit *inherit);
+
+static struct reopen_entry *find(struct reopen *r, const struct node *node)
+{
+    vec_for_each(at, &r->entries) {
+        if ((*at)->node == node)
+            return *at;
+    }
+    return NULL;
+}
+
+static struct edge *child_edge(struct node *node, const char *name)
+{
+    list_for_each(edge, &node->children, struct edge, child_link) {
+        if (str_eq(edge->name, name))
+            return edge;
+    }
+    return NULL;
+}
+
+/* ---- Options that stay ---- */
+
+static bool is_common(const char *name)
+{
+    static const char *const names[] = { "driver",      "node-name",     "read-only",
+                                         "cache",       "discard",       "auto-read-only",
+                                         "force-share", "detect-zeroes", "backing" };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (str_eq(name, names[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool may_change(const struct node *node, const char *name)
+{
+    for (const char *const *at = node->driver->reopen_options; at && *at; at++) {
+        if (str_eq(*at, name))
+            return true;
+    }
+    return false;
+}
+
+static bool is_child(const struct node *node, const char *name)
+{
+    for (const struct driver_child *row = node->driver->children; row && row->name; row++) {
+        if (str_eq(row->name, name))
+            return true;
+    }
+    return false;
+}
+
+static struct err *check_unchanged(struct node *node, const struct json *options)
+{
+    const char *name = json_object_get_str(options, "node-name"), *key;
+    const char *driver = json_object_get_str(options, "driver");
+    struct json *value;
+
+    if (driver && !str_eq(driver, node->driver->name))
+        return err_new("Cannot change the option 'driver'");
+    if (name && !str_eq(name, node->name))
+        return err_new("Cannot change the option 'node-name'");
+    json_object_for_each(options, i, key, value) {
+        const struct json *old = json_object_get(node->options, key);
+
+        if (is_common(key) || is_child(node, key) || may_change(node, key))
+            continue;
+        if (!old || !json_equal(old, value))
+            return err_new("Cannot change the option '%s'", key);
+    }
+    json_object_for_each(node->options, i, key, value) {
+        if (is_common(key) || is_child(node, key) || may_change(node, key))
+            continue;
+        if (!json_object_has(options, key))
+            return err_new("Option '%s' cannot be reset to its default value", key);
+    }
+    return NULL;
+}
+
+/* ---- Children ---- */
+
+static struct err *check_frozen(const struct edge *edge)
+{
+    if (edge && edge->frozen)
+        return err_new("Cannot change frozen '%s' link from '%s' to '%s'", edge->name,
+                       edge->parent->name, edge->node->name);
+    return NULL;
+}
+
+static struct err *change_child(struct reopen_entry *entry, const struct driver_child *row,
+                                struct node *to)
+{
+    struct edge *edge = child_edge(entry->node, row->name);
+    struct reopen_child *child = &entry->children[str_eq(row->name, "backing")];
+
+    if ((edge ? edge->node : NULL) == to)
+        return NULL;
+    TRY(check_frozen(edge));
+    if (edge && edge->node->implicit)
+        return err_new("Cannot replace implicit %s child of %s", row->name, entry->node->name);
+    *child = (struct reopen_child){ .row = row, .change = true, .to = to ? node_ref(to) : NULL };
+    return NULL;
+}
+
+/* The child stays, and follows the new options of its parent where it was opened by it. */
+static struct err *follow(struct reopen *r, struct reopen_entry *entry, struct edge *edge,
+                          const struct json *options)
+{
+    struct node like = { .driver = entry->node->driver, .open = entry->open };
+    struct open_inherit inherit = open_inherit_for(&like, edge->role);
+
+    return add(r, edge->node, options ? options : edge->node->options, options != NULL, &inherit);
+}
+
+/* "driver" of the inner object, for the text: the reference names the first option it finds there. */
+static struct err *not_its_own(const struct driver_child *row, const struct json *value)
+{
+    const char *key = "driver";
+    struct json *inner;
+
+    json_object_for_each(value, i, key, inner)
+        break;
+    (void)inner;
+    if (json_object_has(value, "driver"))
+        key = "driver";
+    return err_new("Cannot change the option '%s.%s'", row->name, key);
+}
+
+static struct err *child_value(struct reopen *r, struct reopen_entry *entry,
+                               const struct driver_child *row, const struct json *value)
+{
+    struct edge *edge = child_edge(entry->node, row->name);
+    struct node *to = NULL;
+
+    if (json_type_of(value) == JSON_NULL)
+        return change_child(entry, row, NULL);
+    if (json_type_of(value) == JSON_STRING) {
+        TRY(graph_lookup_either(r->graph, NULL, json_get_str(value), &to));
+        TRY(change_child(entry, row, to));
+        /* The same child again: it stays what it was opened as. */
+        if (edge && edge->node == to && edge->inherits)
+            return follow(r, entry, edge, NULL);
+        return NULL;
+    }
+    if (!edge || !edge->inherits)
+        return not_its_own(row, value);
+    return follow(r, entry, edge, value);
+}
+
+static struct err *add_children(struct reopen *r, struct reopen_entry *entry,
+                                const struct json *options, bool explicit)
+{
+    struct node *node = entry->node;
+    bool backing_row = false;
+
+    for (const struct driver_child *row = node->driver->children; row && row->name; row++) {
+        const struct json *value = json_object_get(options, row->name);
+        struct edge *edge = child_edge(node, row->name);
+
+        backing_row |= str_eq(row->name, "backing");
+        if (str_eq(row->name, "backing"))
+            continue;
+        if (explicit && value)
+            TRY(child_value(r, entry, row, value));
+        else if (edge && edge->inherits)
+            TRY(follow(r, entry, edge, NULL));
+    }
+    if (node->driver->supports_backing) {
+        const struct json *value = json_object_get(options, "backing");
+
+        if (explicit && value)
+            return child_value(r, entry, &backing_child, value);
+        if (explicit && (node->backing || (node->backing_name && *node->backing_name)))
+            return err_new("backing is missing for '%s'", node->name);
+    }
+    return NULL;
+}
+
+/* ---- Nodes ---- */
+
+/* explicit: the user gave the options of just this node; otherwise they are those it has. */
+static struct err *add(struct reopen *r, struct node *node, const struct json *options,
+                       bool explicit, const struct open_inherit *inherit)
+{
+    CLEANUP(opts_fini) struct opts opts = { 0 };
+    struct reopen_entry *entry = find(r, node);
+
+    /* Named in its own right: that counts more than what it would follow. */
+    if (entry)
+        return NULL;
+    if (explicit)
+        TRY(check_unchanged(node, options));
+    entry = NEW(struct reopen_entry);
+    entry->reopen = r;
+    entry->node = node_ref(node);
+    entry->old_open = node->open;
+    entry->old_read_only = node->read_only;
+    vec_push(&r->entries, entry);
+    opts_init(&opts, options);
+    TRY(open_common(&opts, inherit, &entry->open));
+    if (entry->open.force_share != node->open.force_share)
+        return err_new("Cannot change the option 'force-share'");
+    if (explicit) {
+        entry->options = json_copy(options);
+        if (json_object_has(node->options, "node-name"))
+            json_object_set_str(entry->options, "node-name", node->name);
+    }
+    return add_children(r, entry, options, explicit);
+}
+
+struct err *reopen_add(struct reopen *r, const struct json *options)
+{
+    const char *name = json_object_get_str(options, "node-name");
+    struct open_inherit inherit = { 0 };
+    struct node *node;
+
+    if (!name)
+        return err_new("node-name not specified");
+    node = graph_find(r->graph, name);
+    if (!node)
+        return err_new("Failed to find node with node-name='%s'", name);
+    return add(r, node, options, true, &inherit);
+}
+
+struct err *reopen_add_read_only(struct reopen *r, struct node *node, bool read_only)
+{
+    struct reopen_entry *entry = NEW(struct reopen_entry);
+
+    entry->reopen = r;
+    entry->node = node_ref(node);
+    entry->old_open = entry->open = node->open;
+    entry->old_read_only = node->read_only;
+    entry->open.read_only = read_only;
+    vec_push(&r->entries, entry);
+    return add_children(r, entry, node->options, false);
+}
