@@ -72,7 +72,8 @@ void jobs_cancel_all(struct jobs *jobs, void (*done)(void *arg), void *arg)
     for (bool again = true; again;) {
         again = false;
         list_for_each(job, &jobs->list, struct job, link) {
-            if (job->cancel_requested || !job_verb_ok(job->status, JOB_VERB_CANCEL))
+            if (job->cancel_requested || !job_verb_ok(job->status, JOB_VERB_CANCEL) ||
+                job_txn_is_concluding(job->txn))
                 continue;
             err_ignore(job_cancel(job, JOB_CANCEL_FORCE));
             again = true;

@@ -92,6 +92,11 @@ struct job_driver {
     void (*commit)(struct job *job);
     void (*abort)(struct job *job);
     void (*clean)(struct job *job);
+    /*
+     * After clean: what is left to do and takes time. The job concludes when job_lingered() is called, or after the
+     * grace time; then abandon is called first.
+     */
+    void (*linger)(struct job *job);
     /* Frees the object; NULL: it is a plain xcalloc block. */
     void (*free)(struct job *job);
     bool can_complete;    /* Looks at job->complete_requested when READY. */
@@ -226,6 +231,8 @@ void job_set_ready(struct job *job);
 bool job_is_ready(const struct job *job);
 /* Ends prepare_start. Takes err. The job may be freed on return. */
 void job_prepared(struct job *job, struct err *err);
+/* Ends linger. The job may be freed on return. */
+void job_lingered(struct job *job);
 /* Neither failed nor cancelled: new work makes sense. */
 bool job_is_going(const struct job *job);
 void job_set_progress(struct job *job, uint64_t current, uint64_t total);

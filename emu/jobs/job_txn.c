@@ -11,6 +11,7 @@
 
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
+#include "emu/base/nstime.h"
 #include "emu/jobs/job_run.h"
 #include "emu/jobs/job_states.h"
 
@@ -20,7 +21,9 @@ struct job_txn {
     unsigned unsettled;
     bool aborting;
     bool concluding;       /* The walk over the members is under way. */
+    bool walking;          /* It is on the stack. */
     struct job *preparing; /* Its preparation takes time. */
+    struct job *lingering; /* Its end takes time. */
 };
 
 struct job_txn *job_txn_new(void)
@@ -61,6 +64,27 @@ void job_txn_remove(struct job *job)
 }
 
 /* Gives job its final event and state. It may be freed on return. */
+static void txn_end(struct job *job)
+{
+    if (job->started) {
+        const bool cancelled = job->cancel_requested;
+
+        job_notify(
+            job, &(struct job_event){ .kind = cancelled ? JOB_EVENT_CANCELLED : JOB_EVENT_COMPLETED,
+                                      .job = job });
+    }
+    job_txn_remove(job);
+    job_conclude(job);
+}
+
+static void linger_over(struct timer *timer)
+{
+    struct job *job = container_of(timer, struct job, grace_timer);
+
+    job->driver->abandon(job);
+    job_lingered(job);
+}
+
 static void txn_conclude(struct job *job)
 {
     const bool success = !job->error;
@@ -73,15 +97,15 @@ static void txn_conclude(struct job *job)
         job->driver->abort(job);
     if (job->driver->clean)
         job->driver->clean(job);
-    if (job->started) {
-        const bool cancelled = job->cancel_requested;
-
-        job_notify(
-            job, &(struct job_event){ .kind = cancelled ? JOB_EVENT_CANCELLED : JOB_EVENT_COMPLETED,
-                                      .job = job });
+    if (!job->driver->linger) {
+        txn_end(job);
+        return;
     }
-    job_txn_remove(job);
-    job_conclude(job);
+    job->txn->lingering = job;
+    job->grace_timer.fn = linger_over;
+    timer_arm(job->jobs->reactor, &job->grace_timer,
+              nstime_add(reactor_now(job->jobs->reactor), JOB_GRACE_MS * NS_PER_MS));
+    job->driver->linger(job);
 }
 
 static void txn_conclude_all(struct job_txn *txn)
@@ -89,10 +113,26 @@ static void txn_conclude_all(struct job_txn *txn)
     struct job *job;
 
     check(txn->unsettled == 0);
-    txn->concluding = true;
+    if (txn->walking)
+        return;
+    txn->concluding = txn->walking = true;
     txn->refs++;
-    while ((job = list_first(&txn->jobs, struct job, txn_link)))
+    while (!txn->lingering && (job = list_first(&txn->jobs, struct job, txn_link)))
         txn_conclude(job);
+    txn->walking = false;
+    job_txn_unref(txn);
+}
+
+void job_lingered(struct job *job)
+{
+    struct job_txn *txn = job->txn;
+
+    check(txn && txn->lingering == job);
+    txn->lingering = NULL;
+    timer_disarm(&job->grace_timer);
+    txn->refs++;
+    txn_end(job);
+    txn_conclude_all(txn);
     job_txn_unref(txn);
 }
 
@@ -220,6 +260,8 @@ void job_txn_cancel(struct job *job)
     struct job *preparing = job->txn->preparing;
 
     check(!job->started || job->settled);
+    if (job->txn->concluding)
+        return; /* Too late: the end is under way. */
     if (preparing) {
         job->txn->preparing = NULL;
         preparing->driver->abandon(preparing);
@@ -233,8 +275,10 @@ void job_txn_cancel(struct job *job)
     txn_abort(job->txn);
 }
 
+bool job_txn_is_concluding(const struct job_txn *txn) { return txn->concluding; }
+
 void job_txn_finalize(struct job_txn *txn)
 {
-    if (!txn->preparing)
+    if (!txn->preparing && !txn->concluding)
         txn_prepare(txn);
 }

@@ -22,6 +22,8 @@ void job_txn_remove(struct job *job);
 void job_txn_settled(struct job *job);
 /* Cancels a job that has settled or was never started. It may be freed on return. */
 void job_txn_cancel(struct job *job);
+/* The members are being given their end; it cannot be changed any more. */
+bool job_txn_is_concluding(const struct job_txn *txn);
 /* job-finalize on any member, all being PENDING. Members may be freed on return. */
 void job_txn_finalize(struct job_txn *txn);
 

@@ -248,15 +248,6 @@ static void told(void *arg, struct err *err)
         tell_next(c);
 }
 
-static void read_only_again(void *arg, struct err *err)
-{
-    struct commit *c = call_end(arg);
-
-    err_ignore(err);
-    if (c)
-        job_prepared(&c->bj.job, NULL);
-}
-
 /* The next image whose backing file the filter is, after `after`. */
 static struct node *next_above(struct commit *c, const struct node *after)
 {
@@ -291,11 +282,6 @@ static void tell_next(struct commit *c)
         return;
     }
     err = graph_replace_node(c->bj.filter, c->base);
-    if (!err && c->base_was_read_only) {
-        c->base_was_read_only = false;
-        reopen_read_only(c->base, true, read_only_again, call_new(c));
-        return;
-    }
     job_prepared(&c->bj.job, err);
 }
 
@@ -310,12 +296,6 @@ static void commit_prepare(struct job *job)
     tell_next(c);
 }
 
-static void ignore_result(void *arg, struct err *err)
-{
-    (void)arg;
-    err_ignore(err);
-}
-
 static void commit_clean(struct job *job)
 {
     struct commit *c = commit_of(job);
@@ -323,19 +303,36 @@ static void commit_clean(struct job *job)
     copy_free(c->copy);
     c->copy = NULL;
     block_job_release(&c->bj);
-    if (c->base_was_read_only)
-        reopen_read_only(c->base, true, ignore_result, NULL);
     if (c->above)
         node_unref(c->above);
-    node_unref(c->top);
-    node_unref(c->base);
-    c->above = c->top = c->base = NULL;
+    c->above = NULL;
+}
+
+static void read_only_again(void *arg, struct err *err)
+{
+    struct commit *c = call_end(arg);
+
+    err_ignore(err);
+    if (c)
+        job_lingered(&c->bj.job);
+}
+
+static void commit_linger(struct job *job)
+{
+    struct commit *c = commit_of(job);
+
+    if (c->base_was_read_only)
+        reopen_read_only(c->base, true, read_only_again, call_new(c));
+    else
+        job_lingered(job);
 }
 
 static void commit_free(struct job *job)
 {
     struct commit *c = commit_of(job);
 
+    node_unref(c->top);
+    node_unref(c->base);
     xfree(c->backing_file);
     xfree(c);
 }
@@ -347,6 +344,7 @@ static const struct job_driver commit_driver = {
     .abandon = commit_abandon,
     .prepare_start = commit_prepare,
     .clean = commit_clean,
+    .linger = commit_linger,
     .free = commit_free,
 };
 

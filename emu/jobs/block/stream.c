@@ -363,12 +363,6 @@ static void stream_prepare(struct job *job)
                        changed, s->change);
 }
 
-static void read_only_again(void *arg, struct err *err)
-{
-    (void)arg;
-    err_ignore(err);
-}
-
 static void stream_clean(struct job *job)
 {
     struct stream *s = stream_of(job);
@@ -377,11 +371,32 @@ static void stream_clean(struct job *job)
         edge_detach(s->above);
     s->above = NULL;
     block_job_release(&s->bj);
-    if (s->was_read_only)
-        reopen_read_only(s->top, true, read_only_again, NULL);
-    node_unref(s->top);
-    node_unref(s->overlay);
-    s->top = s->overlay = NULL;
+}
+
+static void read_only_again(void *arg, struct err *err)
+{
+    struct stream_change *change = arg;
+    struct stream *s = change->stream;
+
+    xfree(change);
+    err_ignore(err);
+    if (!s)
+        return;
+    s->change = NULL;
+    job_lingered(&s->bj.job);
+}
+
+static void stream_linger(struct job *job)
+{
+    struct stream *s = stream_of(job);
+
+    if (!s->was_read_only) {
+        job_lingered(job);
+        return;
+    }
+    s->change = NEW(struct stream_change);
+    s->change->stream = s;
+    reopen_read_only(s->top, true, read_only_again, s->change);
 }
 
 static void stream_free(struct job *job)
@@ -390,6 +405,8 @@ static void stream_free(struct job *job)
 
     for (unsigned i = 0; i < STREAM_WINDOW; i++)
         xfree(s->slots[i]);
+    node_unref(s->top);
+    node_unref(s->overlay);
     xfree(s->backing_file);
     xfree(s);
 }
@@ -401,6 +418,7 @@ static const struct job_driver stream_driver = {
     .abandon = stream_abandon,
     .prepare_start = stream_prepare,
     .clean = stream_clean,
+    .linger = stream_linger,
     .free = stream_free,
 };
 
@@ -535,7 +553,6 @@ static struct err *stream_make(const struct stream_making *making, struct block_
     if (!err)
         err = stream_attach(s, making);
     if (err) {
-        s->was_read_only = false;
         stream_clean(job);
         job_drop(job);
         return err;
@@ -544,13 +561,19 @@ static struct err *stream_make(const struct stream_making *making, struct block_
     return NULL;
 }
 
+static void ignore_result(void *arg, struct err *err)
+{
+    (void)arg;
+    err_ignore(err);
+}
+
 static void making_end(struct stream_making *making, struct block_job *bj, struct err *err)
 {
     block_job_made_fn *done = making->done;
     void *arg = making->arg;
 
     if (err && making->was_read_only)
-        reopen_read_only(making->top, true, read_only_again, NULL);
+        reopen_read_only(making->top, true, ignore_result, NULL);
     node_unref(making->top);
     node_unref(making->overlay);
     if (making->base)
