@@ -241,3 +241,16 @@ char *json_to_text(const struct json *v, unsigned flags)
     json_write(&out, v, flags);
     return str_steal(&out);
 }
+
+struct json *json_hash_ordered(const struct json *object)
+{
+    size_t n = json_object_size(object);
+    struct member *members = NEW_ARRAY(struct member, n);
+    struct json *ordered = json_object();
+
+    list_members(object, JSON_HASH_ORDER, members);
+    for (size_t i = 0; i < n; i++)
+        json_object_set(ordered, members[i].key, json_ref(members[i].value));
+    xfree(members);
+    return ordered;
+}

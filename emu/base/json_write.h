@@ -25,6 +25,9 @@ void json_write(struct str *out, const struct json *v, unsigned flags);
 /* Returns new text (xfree). */
 MUST_USE char *json_to_text(const struct json *v, unsigned flags);
 
+/* Returns a new object with the members of an object in the order of JSON_HASH_ORDER; the values are shared. */
+MUST_USE struct json *json_hash_ordered(const struct json *object);
+
 /* Appends a string literal with its quotes. */
 void json_write_string(struct str *out, const char *bytes, size_t len);
 

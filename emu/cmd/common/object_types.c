@@ -10,9 +10,15 @@
 #include "emu/base/json_parse.h"
 #include "emu/base/keyval.h"
 #include "emu/base/str.h"
+#include "emu/crypto/secret.h"
 #include "emu/object/iothread.h"
 
-const struct object_type *const all_object_types[] = { &iothread_object_type, NULL };
+const struct object_type *const all_object_types[] = {
+    &iothread_object_type,
+    &secret_type,
+    &secret_keyring_type,
+    NULL,
+};
 
 static NORETURN void print_types(const struct objects *objects)
 {

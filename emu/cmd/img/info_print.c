@@ -141,12 +141,12 @@ static bool is_true(const struct json *object, const char *key)
     return json_as_bool(json_object_get(object, key), &value) && value;
 }
 
+static void print_members(const struct json *object, int indent);
+
 /* One value of the format-specific part; '-' in names becomes a space. */
 static void print_value(const char *key, const struct json *value, int indent)
 {
     CLEANUP(str_fini) struct str name = { 0 };
-    const char *inner_key;
-    struct json *inner;
     bool flag;
     int64_t integer;
 
@@ -156,15 +156,14 @@ static void print_value(const char *key, const struct json *value, int indent)
     printf("%*s%s:", indent, "", str_cstr(&name));
     if (json_type_of(value) == JSON_OBJECT) {
         printf("\n");
-        json_object_for_each(value, i, inner_key, inner)
-            print_value(inner_key, inner, indent + 4);
+        print_members(value, indent + 4);
     } else if (json_type_of(value) == JSON_ARRAY) {
         printf("\n");
-        for (size_t n = 0; n < json_array_len(value); n++) {
-            char index[24];
+        for (size_t i = 0; i < json_array_len(value); i++) {
+            char place[24];
 
-            snprintf(index, sizeof(index), "[%zu]", n);
-            print_value(index, json_array_get(value, n), indent + 4);
+            snprintf(place, sizeof(place), "[%zu]", i);
+            print_value(place, json_array_get(value, i), indent + 4);
         }
     } else if (json_as_bool(value, &flag)) {
         printf(" %s\n", flag ? "true" : "false");
@@ -177,17 +176,25 @@ static void print_value(const char *key, const struct json *value, int indent)
     }
 }
 
+/* In the order in which clients see them in JSON. */
+static void print_members(const struct json *object, int indent)
+{
+    CLEANUP(json_free) struct json *ordered = json_hash_ordered(object);
+    const char *key;
+    struct json *value;
+
+    json_object_for_each(ordered, i, key, value)
+        print_value(key, value, indent);
+}
+
 static void print_specific(const struct json *info, int indent)
 {
     const struct json *data = json_object_get(json_object_get(info, "format-specific"), "data");
-    const char *key;
-    struct json *value;
 
     if (!data || !json_object_size(data))
         return;
     printf("%*sFormat specific information:\n", indent, "");
-    json_object_for_each(data, i, key, value)
-        print_value(key, value, indent + 4);
+    print_members(data, indent + 4);
 }
 
 static void print_snapshot(const struct json *s)

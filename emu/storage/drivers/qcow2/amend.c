@@ -27,6 +27,13 @@ const struct create_option qcow2_amend_options[] = {
     { "data_file", CREATE_OPT_STR, "File name of an external data file", NULL },
     { "data_file_raw", CREATE_OPT_BOOL, "The external data file must stay valid as a raw image",
       NULL },
+    { "encrypt.iter-time", CREATE_OPT_NUMBER, "Time to spend in PBKDF in milliseconds", NULL },
+    { "encrypt.keyslot", CREATE_OPT_NUMBER, "Select a single keyslot to modify explicitly", NULL },
+    { "encrypt.new-secret", CREATE_OPT_STR,
+      "New secret to set in the matching keyslots. Empty string to erase", NULL },
+    { "encrypt.old-secret", CREATE_OPT_STR, "Select all keyslots that match this password", NULL },
+    { "encrypt.state", CREATE_OPT_STR, "Select new state of affected keyslots (active/inactive)",
+      NULL },
     { "lazy_refcounts", CREATE_OPT_BOOL, "Postpone refcount updates", NULL },
     { "refcount_bits", CREATE_OPT_NUMBER, "Width of a reference count entry in bits", NULL },
     { "size", CREATE_OPT_SIZE, "Virtual disk size", NULL },
@@ -34,6 +41,7 @@ const struct create_option qcow2_amend_options[] = {
 };
 
 enum amend_step {
+    AMEND_CRYPT,     /* Key slots. */
     AMEND_SNAPSHOTS, /* The snapshot table gets what version 3 wants of it. */
     AMEND_UPGRADE,
     AMEND_REFCOUNTS,
@@ -57,6 +65,8 @@ struct amending {
     bool has_size;
     uint64_t size;
     char *data_file; /* owned; NULL: as it is. */
+    unsigned flags;  /* enum amend_flags */
+    struct json *encrypt; /* A reference, NULL: nothing. */
 };
 
 static void amend_enter(struct amending *a, enum amend_step step);
@@ -67,6 +77,7 @@ static void amend_end(struct amending *a, struct err *err)
     void *arg = a->arg;
 
     json_free(a->options);
+    json_free(a->encrypt);
     xfree(a->data_file);
     xfree(a);
     done(arg, err);
@@ -188,8 +199,7 @@ static struct err *read_options(struct amending *a)
     TRY(opts_size_opt(&opts, "size", &a->size));
     TRY(opts_object_opt(&opts, "encrypt", &encrypt));
     if (encrypt)
-        return err_set_errnum(err_new("Can't amend encryption options - encryption not present"),
-                              EINVAL);
+        a->encrypt = json_ref(encrypt);
     opts_mark(&opts, "driver");
     return opts_check_unused(&opts);
 }
@@ -303,6 +313,12 @@ static void amend_enter(struct amending *a, enum amend_step step)
 
     a->step = step;
     switch (step) {
+    case AMEND_CRYPT:
+        if (a->encrypt) {
+            qcow2_crypt_amend(q, a->encrypt, a->flags & AMEND_FORCE, amend_next, a);
+            return;
+        }
+        break;
     case AMEND_SNAPSHOTS:
         if (needs_snapshots(a)) {
             qcow2_rewrite_snapshots(q, amend_next, a);
@@ -360,6 +376,7 @@ void qcow2_amend(struct node *node, const struct json *options, unsigned flags,
     a->q = q;
     a->options = with_underscores(options);
     a->progress = progress;
+    a->flags = flags;
     a->done = done;
     a->arg = arg;
     a->version = q->header.version;
@@ -374,5 +391,5 @@ void qcow2_amend(struct node *node, const struct json *options, unsigned flags,
     if (err)
         amend_end(a, err);
     else
-        amend_enter(a, AMEND_SNAPSHOTS);
+        amend_enter(a, AMEND_CRYPT);
 }

@@ -26,6 +26,7 @@ void qcow2_check_fixed(struct qcow2_checking *c)
                       "snapshot table");
     qcow2_check_count(c, q->header.bitmap_dir_offset, q->header.bitmap_dir_size,
                       "bitmap directory");
+    qcow2_check_count(c, q->header.luks_offset, q->header.luks_len, "encryption header");
     for (uint32_t i = 0; i < q->reftable.count; i++) {
         uint64_t entry = q->reftable.entries[i], cluster = entry >> q->geo.cluster_bits;
 

@@ -22,6 +22,7 @@ struct cow {
     struct qcow2_op *op;
     struct qcow2_cow_plan plan;
     enum cow_phase phase;
+    uint8_t *packed;     /* owned; what is written instead when the image is encrypted. */
     uint8_t *fill;       /* owned; head bytes, then tail bytes. NULL: there are none. */
     uint64_t head, tail; /* Bytes of fill to be written before and behind the data. */
     bool head_zero, tail_zero;
@@ -40,6 +41,7 @@ static void cow_enter(struct cow *cow, enum cow_phase phase);
 static void cow_free(struct cow *cow)
 {
     xfree(cow->fill);
+    xfree(cow->packed);
     if (cow->iov != cow->inline_iov)
         xfree(cow->iov);
     xfree(cow);
@@ -131,7 +133,11 @@ static void submit_write(struct cow *cow)
 {
     const struct qcow2_cow_plan *plan = &cow->plan;
     uint64_t start = qcow2_cluster_start(cow->q, plan->offset);
+    uint64_t host = plan->run.offset + (plan->offset - cow->head - start);
+    uint64_t len = cow->head + plan->len + cow->tail;
+    struct iov_view data;
     unsigned n = 0;
+    int ret;
 
     cow->req = (struct req){ 0 }; /* The memory held the read before. */
     if (cow->head)
@@ -139,9 +145,18 @@ static void submit_write(struct cow *cow)
     n += iov_slice(plan->data, plan->len, cow->iov + n, UINT32_MAX);
     if (cow->tail)
         cow->iov[n++] = (struct iovec){ cow->fill + cow->head, cow->tail };
-    req_submit_part(&cow->req, cow->q->data, REQ_WRITE, 0,
-                    plan->run.offset + (plan->offset - cow->head - start),
-                    cow->head + plan->len + cow->tail, iov_view(cow->iov, n), write_done);
+    data = iov_view(cow->iov, n);
+    if (UNLIKELY(cow->q->crypt.method != QCOW2_CRYPT_NONE)) {
+        cow->packed =
+            qcow2_crypt_pack(&cow->q->crypt, plan->offset - cow->head, host, data, len, &ret);
+        if (ret) {
+            cow_end(cow, ret);
+            return;
+        }
+        cow->fill_iov = (struct iovec){ cow->packed, len };
+        data = iov_view(&cow->fill_iov, 1);
+    }
+    req_submit_part(&cow->req, cow->q->data, REQ_WRITE, 0, host, len, data, write_done);
 }
 
 static void fill_done(struct qcow2_read *read, int result)
@@ -204,7 +219,8 @@ static int look_at_edges(struct cow *cow)
         if (ret)
             return ret;
     }
-    if (plan->is_new && plan->run.fresh) {
+    /* Zeroes of the file do not decrypt to zeroes. */
+    if (plan->is_new && plan->run.fresh && q->crypt.method == QCOW2_CRYPT_NONE) {
         cow->head = cow->head_zero ? 0 : cow->head;
         cow->tail = cow->tail_zero ? 0 : cow->tail;
     }

@@ -14,10 +14,22 @@
 #include "emu/base/check.h"
 #include "emu/base/opts.h"
 #include "emu/base/str.h"
+#include "emu/storage/drivers/qcow2/encrypt.h"
 #include "emu/storage/drivers/qcow2/header.h"
 #include "emu/storage/drivers/qcow2/refcount.h"
 
 const struct create_option qcow2_create_options[] = {
+    { "encryption", CREATE_OPT_BOOL,
+      "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)", NULL },
+    { "encrypt.format", CREATE_OPT_STR, "Encrypt the image, format choices: 'aes', 'luks'", NULL },
+    { "encrypt.key-secret", CREATE_OPT_STR,
+      "ID of secret providing qcow AES key or LUKS passphrase", NULL },
+    { "encrypt.cipher-alg", CREATE_OPT_STR, "Name of encryption cipher algorithm", NULL },
+    { "encrypt.cipher-mode", CREATE_OPT_STR, "Name of encryption cipher mode", NULL },
+    { "encrypt.ivgen-alg", CREATE_OPT_STR, "Name of IV generator algorithm", NULL },
+    { "encrypt.ivgen-hash-alg", CREATE_OPT_STR, "Name of IV generator hash algorithm", NULL },
+    { "encrypt.hash-alg", CREATE_OPT_STR, "Name of encryption hash algorithm", NULL },
+    { "encrypt.iter-time", CREATE_OPT_NUMBER, "Time to spend in PBKDF in milliseconds", NULL },
     { "cluster_size", CREATE_OPT_SIZE, "qcow2 cluster size", "65536" },
     { "extended_l2", CREATE_OPT_BOOL, "Extended L2 tables", "off" },
     { "preallocation", CREATE_OPT_STR,
@@ -43,6 +55,7 @@ enum create_phase {
     CREATE_EMPTY, /* The file is being cut to nothing. */
     CREATE_CLEAR, /* What could not be cut off is being zeroed. */
     CREATE_TABLE, /* Refcounts, then the header, are being written. */
+    CREATE_LUKS, /* The key of an encrypted image is being made. */
     CREATE_HEADER,
     CREATE_SIZE, /* The file gets the length of its layout. */
     CREATE_FLUSH,
@@ -58,6 +71,8 @@ struct creation {
     void *arg;
     enum create_phase phase;
     struct qcow2_header header;
+    struct qcow2_crypt_options crypt;
+    struct luks_volume luks;
     uint64_t size; /* Of the disk in the end. */
     uint64_t l1_bytes, reftable_bytes, refblock_bytes, total;
     int prealloc;              /* enum prealloc */
@@ -168,8 +183,8 @@ static struct err *read_backing(struct creation *c, struct opts *opts)
     TRY(opts_str_opt(opts, "backing-fmt", &format));
     TRY(opts_bool_opt(opts, "data-file-raw", &raw));
     TRY(read_data_file(c, opts, raw, name));
-    if (opts_has(opts, "encrypt"))
-        return err_new("Encrypted qcow2 images are not supported");
+    TRY(qcow2_crypt_options_read(graph_objects(c->graph), opts, &c->crypt));
+    h->crypt_method = c->crypt.method;
     if (name && c->prealloc && !(h->fields.incompatible & QCOW2_INCOMPAT_EXTENDED_L2))
         return err_new(
             "Backing file and preallocation can only be used at the same time if extended_l2 is enabled");
@@ -205,6 +220,17 @@ static struct err *read_options(struct creation *c)
 
 /* ---- Layout: header, refcount table, refcount blocks, L1 table ---- */
 
+static void set_luks_place(struct creation *c, uint64_t offset)
+{
+    uint8_t place[QCOW2_EXT_LUKS_LEN];
+
+    c->header.luks_offset = offset;
+    c->header.luks_len = c->crypt.header_len;
+    store_be64(place, offset);
+    store_be64(place + 8, c->crypt.header_len);
+    qcow2_header_set_extension(&c->header, QCOW2_EXT_LUKS, place, sizeof(place));
+}
+
 static struct err *lay_out(struct creation *c)
 {
     struct qcow2_header *h = &c->header;
@@ -212,7 +238,7 @@ static struct err *lay_out(struct creation *c)
     uint64_t per_block = cluster * 8 >> h->fields.refcount_order;
     unsigned entry_bits = h->fields.incompatible & QCOW2_INCOMPAT_EXTENDED_L2 ? 4 : 3;
     uint64_t l1_entries = div_round_up(c->size, cluster << (h->cluster_bits - entry_bits));
-    uint64_t blocks = 1, table = 1, used;
+    uint64_t blocks = 1, table = 1, used, luks = div_round_up(c->crypt.header_len, cluster);
 
     if (l1_entries > QCOW2_L1_BYTES_MAX / 8 || c->size > INT64_MAX)
         return err_set_errnum(
@@ -221,7 +247,7 @@ static struct err *lay_out(struct creation *c)
     l1_entries = MAX(l1_entries, UINT64_C(1));
     c->l1_bytes = align_up_u64(l1_entries * 8, cluster);
     for (;;) {
-        used = 1 + table + blocks + c->l1_bytes / cluster;
+        used = 1 + table + blocks + c->l1_bytes / cluster + luks;
         if (div_round_up(used, per_block) <= blocks && blocks * 8 <= table * cluster)
             break;
         blocks = MAX(blocks, div_round_up(used, per_block));
@@ -235,6 +261,10 @@ static struct err *lay_out(struct creation *c)
     h->fields.l1_offset = cluster + c->reftable_bytes + c->refblock_bytes;
     h->fields.l1_size = (uint32_t)l1_entries;
     h->fields.size = c->prealloc == PREALLOC_OFF ? c->size : 0;
+    if (luks)
+        set_luks_place(c, c->total - luks * cluster);
+    if (h->version >= 3)
+        qcow2_header_add_feature_names(h);
     return NULL;
 }
 
@@ -270,6 +300,8 @@ static void create_end(struct creation *c, struct err *err)
         node_unref(c->file);
     if (c->data)
         node_unref(c->data);
+    luks_volume_fini(&c->luks);
+    qcow2_crypt_options_fini(&c->crypt);
     qcow2_header_fini(&c->header);
     json_free(c->options);
     xfree(c->buf);
@@ -382,6 +414,17 @@ static void open_file(struct creation *c)
     open_member(c, "file", file_opened);
 }
 
+/* What opens the new image: the format and the secret of its creation. */
+static struct json *open_encrypt(const struct creation *c)
+{
+    const struct json *given = json_object_get(c->options, "encrypt");
+    struct json *encrypt = json_object();
+
+    json_object_set_str(encrypt, "format", json_object_get_str(given, "format"));
+    json_object_set_str(encrypt, "key-secret", json_object_get_str(given, "key-secret"));
+    return encrypt;
+}
+
 static void open_image(struct creation *c)
 {
     struct json *options = json_object();
@@ -392,8 +435,18 @@ static void open_image(struct creation *c)
     json_object_set_str(options, "file", c->file->name);
     if (c->data)
         json_object_set_str(options, "data-file", c->data->name);
+    if (c->crypt.method != QCOW2_CRYPT_NONE)
+        json_object_set(options, "encrypt", open_encrypt(c));
     node_open(c->graph, options, NODE_OPEN_NO_BACKING, image_opened, c);
     json_free(options);
+}
+
+static void format_luks(struct creation *c)
+{
+    c->luks.reactor = graph_reactor(c->graph);
+    c->luks.edge = c->edge;
+    c->luks.base = c->header.luks_offset;
+    luks_volume_format(&c->luks, &c->crypt.luks, c->crypt.password, create_next, c);
 }
 
 static void write_header(struct creation *c)
@@ -441,6 +494,12 @@ static void create_enter(struct creation *c, enum create_phase phase)
             create_submit(c, REQ_WRITE, cluster, c->reftable_bytes + c->refblock_bytes);
         else
             create_end(c, err_new_errno(ENOMEM, "Could not write qcow2 header"));
+        return;
+    case CREATE_LUKS:
+        if (c->crypt.method == QCOW2_CRYPT_LUKS)
+            format_luks(c);
+        else
+            create_enter(c, CREATE_HEADER);
         return;
     case CREATE_HEADER: write_header(c); return;
     case CREATE_SIZE:

@@ -52,6 +52,10 @@ static void qcow2_facts(struct node *node, struct image_facts *facts, driver_don
     } else {
         json_object_set_int(data, "refcount-bits", 16);
     }
+    if (q->crypt.method != QCOW2_CRYPT_NONE) {
+        facts->encrypted = true;
+        json_object_set(data, "encrypt", qcow2_crypt_info(&q->crypt));
+    }
     json_object_set_str(specific, "type", "qcow2");
     json_object_set(specific, "data", data);
     facts->format_specific = specific;

@@ -58,6 +58,7 @@ enum qcow2_compression { QCOW2_ZLIB, QCOW2_ZSTD };
 #define QCOW2_EXT_BITMAPS        UINT32_C(0x23852875)
 #define QCOW2_EXT_LUKS           UINT32_C(0x0537be77)
 #define QCOW2_EXT_DATA_FILE      UINT32_C(0x44415441)
+#define QCOW2_EXT_LUKS_LEN       16
 #define QCOW2_FEATURE_RECORD     48
 
 /* ---- Table entries. ---- */

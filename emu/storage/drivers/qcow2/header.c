@@ -126,9 +126,7 @@ struct err *qcow2_header_parse(struct qcow2_header *header, const uint8_t *data,
                        header->cluster_bits);
     if (load_be32(data + QCOW2_HDR_CRYPT) > 2)
         return err_new("Unsupported encryption method %u", load_be32(data + QCOW2_HDR_CRYPT));
-    if (load_be32(data + QCOW2_HDR_CRYPT))
-        return err_new("Encrypted qcow2 images are not supported (encryption method '%s')",
-                       load_be32(data + QCOW2_HDR_CRYPT) == 1 ? "aes" : "luks");
+    header->crypt_method = load_be32(data + QCOW2_HDR_CRYPT);
     return check_tables(header);
 }
 

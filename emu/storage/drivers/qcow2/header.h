@@ -55,6 +55,8 @@ struct qcow2_header {
     uint32_t name_room;         /* Bytes to leave free before it. */
     uint32_t bitmap_count;               /* Of the bitmaps extension, whether trusted or not. */
     uint64_t bitmap_dir_size, bitmap_dir_offset;
+    uint32_t crypt_method;             /* enum qcow2_crypt_method */
+    uint64_t luks_offset, luks_len;    /* Where the LUKS header lies; len 0: there is none. */
 };
 
 /* Frees what the header owns and zeroes it. */

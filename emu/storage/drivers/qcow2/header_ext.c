@@ -12,6 +12,7 @@
 #include "emu/base/bytes.h"
 #include "emu/base/check.h"
 #include "emu/base/str.h"
+#include "emu/storage/drivers/qcow2/encrypt.h"
 #include "emu/storage/drivers/qcow2/header.h"
 
 static struct qcow2_extension *find_extension(const struct qcow2_header *header, uint32_t type)
@@ -71,6 +72,26 @@ static struct err *parse_bitmaps(struct qcow2_header *header, const struct qcow2
     return NULL;
 }
 
+static struct err *parse_luks(struct qcow2_header *header, const struct qcow2_extension *ext)
+{
+    uint32_t cluster_size = UINT32_C(1) << header->cluster_bits;
+
+    if (header->crypt_method != QCOW2_CRYPT_LUKS)
+        return err_new("CRYPTO header extension only expected with LUKS encryption method");
+    if (ext->len != QCOW2_EXT_LUKS_LEN)
+        return err_new("CRYPTO header extension size %u, but expected size %d", ext->len,
+                       QCOW2_EXT_LUKS_LEN);
+    header->luks_offset = load_be64(ext->data);
+    header->luks_len = load_be64(ext->data + 8);
+    if (header->luks_offset % cluster_size)
+        return err_new("Encryption header offset '%llu' is not a multiple of cluster size '%u'",
+                       (unsigned long long)header->luks_offset, cluster_size);
+    if (header->luks_len < LUKS_HEADER_LEN ||
+        !range_within(header->luks_offset, header->luks_len, QCOW2_HOST_OFFSET_MAX))
+        return err_new("Request for data outside of extension header");
+    return NULL;
+}
+
 static struct err *parse_one(struct qcow2_header *header, const struct qcow2_extension *ext)
 {
     switch (ext->type) {
@@ -85,6 +106,7 @@ static struct err *parse_one(struct qcow2_header *header, const struct qcow2_ext
         header->data_name = xstrndup((const char *)ext->data, ext->len);
         return NULL;
     case QCOW2_EXT_BITMAPS: return parse_bitmaps(header, ext);
+    case QCOW2_EXT_LUKS: return parse_luks(header, ext);
     default: return NULL;
     }
 }
@@ -128,6 +150,8 @@ struct err *qcow2_header_parse_extensions(struct qcow2_header *header, const uin
     }
     TRY(parse_list(header, cluster, backing_offset ? backing_offset : len));
     TRY(refuse_unknown(header));
+    if (header->crypt_method == QCOW2_CRYPT_LUKS && !header->luks_len)
+        return err_new("Missing CRYPTO header for crypt method %d", QCOW2_CRYPT_LUKS);
     if (!backing_offset)
         return NULL;
     if (backing_len > QCOW2_BACKING_LEN_MAX || backing_len > len - backing_offset)
@@ -265,6 +289,7 @@ struct err *qcow2_header_build(struct qcow2_header *header, uint8_t *cluster, si
     store_be32(cluster, QCOW2_MAGIC);
     store_be32(cluster + QCOW2_HDR_VERSION, header->version);
     store_be32(cluster + QCOW2_HDR_CLUSTER_BITS, header->cluster_bits);
+    store_be32(cluster + QCOW2_HDR_CRYPT, header->crypt_method);
     qcow2_header_patch(cluster, header->version, &header->fields);
     if (header->version >= 3) {
         store_be32(cluster + QCOW2_HDR_LEN, header->header_len);

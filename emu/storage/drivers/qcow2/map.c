@@ -116,6 +116,9 @@ int qcow2_map_status(struct qcow2 *q, uint64_t offset, uint64_t max, struct qcow
                 STATUS_RECURSE; /* What the data file says is no news: it was given to us whole. */
     if (first.kind == QCOW2_SUB_ZERO_KEPT)
         out->flags |= STATUS_OFFSET_VALID;
+    /* What lies there is not what the guest reads. */
+    if (q->crypt.method != QCOW2_CRYPT_NONE)
+        out->flags &= ~(uint32_t)(STATUS_OFFSET_VALID | STATUS_RECURSE);
     if (out->flags & STATUS_OFFSET_VALID) {
         out->host_offset = first.host;
         out->file = q->data->node;

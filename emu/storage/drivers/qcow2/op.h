@@ -27,6 +27,8 @@ struct qcow2_op_part {
     struct req req;
     struct qcow2_op *op;
     bool busy;
+    uint8_t *packed; /* Owned while busy: encrypted data; NULL without encryption. */
+    struct iovec iov;
 };
 
 struct qcow2_op {

@@ -28,6 +28,7 @@ enum {
 enum open_phase {
     OPEN_HEADER,     /* The first sectors are being read. */
     OPEN_EXTENSIONS, /* The rest of the header cluster. */
+    OPEN_CRYPT,      /* The key of an encrypted image is being found. */
     OPEN_DATA_FILE, /* The external data file is being opened. */
     OPEN_L1,
     OPEN_REFTABLE,
@@ -72,6 +73,7 @@ static void qcow2_fini(struct qcow2 *q)
     qcow2_limbo_fini(q);
     qcow2_commit_fini(q);
     qcow2_header_fini(&q->header);
+    qcow2_crypt_fini(&q->crypt);
 }
 
 static void open_end(struct opening *o, struct err *err)
@@ -245,6 +247,7 @@ int qcow2_build_owners(struct qcow2 *q)
         ADD(q->snapshots.list.items[i].l1_offset, (uint64_t)q->snapshots.list.items[i].l1_size * 8,
             INACTIVE_L1);
     ADD(q->header.bitmap_dir_offset, q->header.bitmap_dir_size, BITMAPS);
+    ADD(q->header.luks_offset, q->header.luks_len, LUKS);
     for (uint32_t i = 0; i < q->l1.count; i++) {
         if (q->l1.entries[i] & QCOW2_OFFSET_MASK)
             ADD(q->l1.entries[i] & QCOW2_OFFSET_MASK, 1, L2);
@@ -275,6 +278,10 @@ static void finish_setup(struct opening *o)
     node->size = q->header.fields.size;
     node->limits.request_alignment = 1;
     node->limits.memory_alignment = 1;
+    if (q->crypt.method != QCOW2_CRYPT_NONE) {
+        node->limits.request_alignment = CRYPT_SECTOR;
+        node->limits.max_transfer = QCOW2_CRYPT_TRANSFER_MAX;
+    }
     node->limits.zero_alignment = q->geo.sub_size;
     node->limits.discard_alignment = q->geo.cluster_size;
     node->cluster_size = q->geo.cluster_size;
@@ -322,6 +329,7 @@ static void open_read_done(struct req *req)
             return;
         }
         break;
+    case OPEN_CRYPT:
     case OPEN_DATA_FILE:
     case OPEN_REPAIR:
     case OPEN_BITMAPS:
@@ -423,6 +431,7 @@ static void open_enter(struct opening *o, enum open_phase phase)
     switch (phase) {
     case OPEN_HEADER: open_read(o, 0, FIRST_READ); return;
     case OPEN_EXTENSIONS: open_read(o, 0, UINT64_C(1) << q->header.cluster_bits); return;
+    case OPEN_CRYPT: qcow2_crypt_open(q, o->opts, o->flags, open_phase_done, o); return;
     case OPEN_DATA_FILE:
         /* Only asked about: a name in an image of unknown origin is not followed. */
         if (q->data || o->flags & NODE_OPEN_NO_IO)

@@ -114,7 +114,5 @@ struct err *qcow2_options_read(struct qcow2 *q, struct opts *opts, struct qcow2_
     if (q->discard_no_unref && q->header.version < 3)
         return err_new("discard-no-unref is only supported since qcow2 version 3");
     TRY(read_overlap_check(q, opts));
-    if (opts_has(opts, "encrypt"))
-        return err_new("No encryption in image header, but options specified");
     return NULL;
 }

@@ -107,7 +107,7 @@ const char *qcow2_owner_name(enum qcow2_owner_kind kind)
         [QCOW2_OWNER_L1] = "active L1 table",       [QCOW2_OWNER_L2] = "active L2 table",
         [QCOW2_OWNER_REFTABLE] = "refcount table",  [QCOW2_OWNER_REFBLOCK] = "refcount block",
         [QCOW2_OWNER_SNAPSHOTS] = "snapshot table", [QCOW2_OWNER_INACTIVE_L1] = "inactive L1 table",
-        [QCOW2_OWNER_BITMAPS] = "bitmap directory",
+        [QCOW2_OWNER_BITMAPS] = "bitmap directory", [QCOW2_OWNER_LUKS] = "encryption header",
     };
 
     return names[kind];

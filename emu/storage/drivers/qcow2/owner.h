@@ -24,6 +24,7 @@ enum qcow2_owner_kind {
     QCOW2_OWNER_SNAPSHOTS,
     QCOW2_OWNER_INACTIVE_L1,
     QCOW2_OWNER_BITMAPS,
+    QCOW2_OWNER_LUKS,
 };
 
 /* Zeroed memory is an empty map. */

@@ -38,6 +38,7 @@
 #include "emu/storage/drivers/qcow2/bitmaps.h"
 #include "emu/storage/drivers/qcow2/cache.h"
 #include "emu/storage/drivers/qcow2/commit.h"
+#include "emu/storage/drivers/qcow2/encrypt.h"
 #include "emu/storage/drivers/qcow2/exclusive.h"
 #include "emu/storage/drivers/qcow2/format.h"
 #include "emu/storage/drivers/qcow2/header.h"
@@ -83,6 +84,7 @@ struct qcow2 {
     struct snapshot_info *snapshot_infos; /* owned; the same for others, NULL: not made yet. */
     struct qcow2_commit commit;
     struct qcow2_limbo limbo;
+    struct qcow2_crypt crypt;
     struct qcow2_bitmaps bitmaps;
     struct qcow2_exclusive exclusive;
 

@@ -46,7 +46,22 @@ static void part_ended(struct qcow2_read_part *part, int result)
 
 static void part_done(struct req *req)
 {
-    part_ended(container_of(req, struct qcow2_read_part, req), req->result);
+    struct qcow2_read_part *part = container_of(req, struct qcow2_read_part, req);
+
+    if (part->encrypted && !req->result)
+        sector_decrypt_iov(part->read->q->crypt.volume.cipher, part->crypt_at, part->crypt_data,
+                           part->crypt_len);
+    part_ended(part, req->result);
+}
+
+/* The part reads encrypted data from `host` on, if that is what the image holds. */
+static int note_encrypted(struct qcow2_read *read, struct qcow2_read_part *part, uint64_t host)
+{
+    const struct qcow2_crypt *crypt = &read->q->crypt;
+
+    part->encrypted = crypt->method != QCOW2_CRYPT_NONE;
+    part->crypt_at = qcow2_crypt_at(crypt, read->pos, host);
+    return part->encrypted && !crypt->volume.cipher ? -EIO : 0;
 }
 
 /* Reads [host, host + len) of a child into the buffer for guest offset; behind its end there are zeroes. */
@@ -63,6 +78,8 @@ static void read_child(struct qcow2_read *read, struct qcow2_read_part *part, st
         return;
     part->busy = true;
     part->req = (struct req){ 0 }; /* The memory held other things before. */
+    part->crypt_data = data;
+    part->crypt_len = align_down_u64(have, CRYPT_SECTOR);
     read->in_flight++;
     req_submit_part(&part->req, edge, REQ_READ, 0, host, have, data, part_done);
 }
@@ -158,8 +175,12 @@ static int start_part(struct qcow2_read *read, struct qcow2_read_part *part)
 
     if (ret)
         return ret;
+    part->encrypted = false;
     switch (extent.kind) {
     case QCOW2_SUB_DATA:
+        ret = note_encrypted(read, part, extent.host);
+        if (ret)
+            return ret;
         read_child(read, part, q->data, q->external ? q->data->node->size : q->file_size,
                    extent.host, extent.len);
         return 0;

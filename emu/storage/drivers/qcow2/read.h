@@ -27,6 +27,10 @@ struct qcow2_read_part {
     struct qcow2_read *read;
     struct qcow2_unpack *unpack; /* owned, NULL: no compressed cluster. */
     bool busy;
+    bool encrypted;    /* What comes must be decrypted: */
+    uint64_t crypt_at; /* by this number, */
+    uint64_t crypt_len;
+    struct iov_view crypt_data; /* there. */
 };
 
 struct qcow2_read {

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 
+#include "emu/base/alloc.h"
 #include "emu/base/arith.h"
 #include "emu/storage/drivers/qcow2/cow.h"
 #include "emu/storage/drivers/qcow2/map.h"
@@ -90,6 +91,8 @@ static void in_place_done(struct req *req)
     struct qcow2_op_part *part = container_of(req, struct qcow2_op_part, req);
 
     part->busy = false;
+    xfree(part->packed);
+    part->packed = NULL;
     if (!req->result && !part->op->q->external)
         qcow2_file_grew(part->op->q, req->offset + req->len);
     qcow2_op_part_done(part->op, req->result);
@@ -121,18 +124,27 @@ static int write_in_place(struct qcow2_op *op, const struct span *span)
     struct qcow2 *q = op->q;
     struct qcow2_op_part *part = free_part(op);
     uint64_t host = span->host + (op->pos & (q->geo.cluster_size - 1));
+    struct iov_view data;
     int ret = check_data_place(q, span->host, span->clusters);
 
     if (ret)
         return ret;
     if (!part)
         return -EAGAIN;
+    data = iov_view_advance(op->data, op->pos - op->base);
+    part->packed = NULL;
+    if (UNLIKELY(q->crypt.method != QCOW2_CRYPT_NONE)) {
+        part->packed = qcow2_crypt_pack(&q->crypt, op->pos, host, data, span->len, &ret);
+        if (ret)
+            return ret;
+        part->iov = (struct iovec){ part->packed, span->len };
+        data = iov_view(&part->iov, 1);
+    }
     part->busy = true;
     part->req = (struct req){ 0 }; /* The memory held other things before. */
     op->in_flight++;
     op->pos += span->len;
-    req_submit_part(&part->req, q->data, REQ_WRITE, 0, host, span->len,
-                    iov_view_advance(op->data, op->pos - span->len - op->base), in_place_done);
+    req_submit_part(&part->req, q->data, REQ_WRITE, 0, host, span->len, data, in_place_done);
     return 0;
 }
 
