@@ -211,5 +211,6 @@ extern const struct driver driver_qcow;
 extern const struct driver driver_qed;
 extern const struct driver driver_vdi;
 extern const struct driver driver_vpc;
+extern const struct driver driver_vmdk;
 
 #endif

@@ -329,6 +329,67 @@ static struct err *create_data_file(struct tool *tool, const struct json *values
     return NULL;
 }
 
+/* The extents of a VMware image that has them in files of their own: made, and named in options. */
+static struct err *create_vmdk_extents(struct tool *tool, const char *filename,
+                                       struct json *options)
+{
+    const char *subformat = json_object_get_str(options, "subformat");
+    const char *slash = strrchr(filename, '/'), *dot = strrchr(filename, '.');
+    const uint64_t split = UINT64_C(2) << 30;
+    bool two = subformat && str_has_prefix(subformat, "twoGbMaxExtent");
+    bool flat = subformat && strstr(subformat, "Flat");
+    struct json *extents;
+    uint64_t size = 0, count;
+    struct err *err = NULL;
+
+    if (!flat && !two)
+        return NULL;
+    if (!dot || (slash && dot < slash))
+        dot = filename + strlen(filename);
+    if (!json_as_uint64(json_object_get(options, "size"), &size))
+        size = 0;
+    count = two ? (size + split - 1) / split : 1;
+    if (count > 4096)
+        return err_new_errno(EFBIG, "The image size is too large for vmdk");
+    extents = json_array();
+    for (uint64_t i = 1; i <= count && !err; i++) {
+        char *name = two ? xasprintf("%.*s-%c%03llu%s", (int)(dot - filename), filename,
+                                     flat ? 'f' : 's', (unsigned long long)i, dot)
+                         : xasprintf("%.*s-flat%s", (int)(dot - filename), filename, dot);
+        struct json *file = json_object();
+
+        err = create_file(tool, name, 0, NULL);
+        json_object_set_str(file, "driver", "file");
+        json_object_set_str(file, "filename", name);
+        json_array_add(extents, file);
+        xfree(name);
+    }
+    json_object_set(options, "extents", extents);
+    return err;
+}
+
+/* What the tool's options of VMware images mean. */
+static struct err *adapt_vmdk(struct json *options)
+{
+    const char *backing_format = json_object_get_str(options, "backing-fmt");
+    const char *hwversion = json_object_get_str(options, "hwversion");
+    bool compat6 = false;
+
+    if (backing_format && strcmp(backing_format, "vmdk") != 0)
+        return err_new("backing_file must be a vmdk image");
+    if (!json_as_bool(json_object_get(options, "compat6"), &compat6))
+        compat6 = false;
+    if (hwversion && strcmp(hwversion, "undefined") == 0)
+        hwversion = NULL;
+    if (compat6 && hwversion)
+        return err_new("compat6 cannot be enabled with hwversion set");
+    if (!hwversion)
+        json_object_set_str(options, "hwversion", compat6 ? "6" : "4");
+    json_object_del(options, "backing-fmt");
+    json_object_del(options, "compat6");
+    return NULL;
+}
+
 static struct err *create_format(struct tool *tool, const struct create_spec *spec,
                                  const struct driver *driver, const struct json *values)
 {
@@ -342,6 +403,14 @@ static struct err *create_format(struct tool *tool, const struct create_spec *sp
     TRY(create_options(driver, values, &options));
     TRY(create_file(tool, spec->filename, 0, below));
     TRY(find_protocol(spec->filename, &file));
+    if (strcmp(driver->name, "vmdk") == 0) {
+        TRY(adapt_vmdk(options));
+        TRY(create_vmdk_extents(tool, spec->filename, options));
+    }
+    TRY(create_file(tool, spec->filename, 0, NULL));
+    file = json_object();
+    json_object_set_str(file, "driver", "file");
+    json_object_set_str(file, "filename", spec->filename);
     json_object_set(options, "file", file);
     err = create_data_file(tool, values, options);
     if (!err)

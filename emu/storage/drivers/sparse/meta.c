@@ -157,13 +157,14 @@ static void load_done(struct req *req)
     struct list waiters = LIST_INIT(waiters), room = LIST_INIT(room);
     int result = req->result;
 
-    for (unsigned i = 0; i < META_SECTORS && !result; i++) {
+    for (unsigned i = 0; i < META_SECTORS && !result && !page->stale; i++) {
         /* Sectors made new meanwhile are newer than the file. */
         if (!(page->valid & BIT(i)))
             memcpy(page->bytes + i * META_SECTOR, page->load + i * META_SECTOR, META_SECTOR);
     }
-    if (!result)
+    if (!result && !page->stale)
         page->valid = (uint8_t)bits_mask32(META_SECTORS);
+    page->stale = false;
     xfree(page->load);
     page->load = NULL;
     list_splice_tail(&waiters, &page->waiters);
@@ -272,4 +273,19 @@ int meta_fresh(struct meta *meta, uint64_t offset, uint32_t len, uint8_t byte, e
         len -= n;
     }
     return 0;
+}
+
+void meta_forget(struct meta *meta, uint64_t offset, uint64_t len)
+{
+    for (uint64_t end = offset + len; offset < end;) {
+        uint32_t at = (uint32_t)(offset % META_PAGE);
+        uint32_t n = (uint32_t)MIN(end - offset, (uint64_t)(META_PAGE - at));
+        struct meta_page *page = find(meta, offset / META_PAGE);
+
+        if (page) {
+            page->valid &= (uint8_t) ~(sectors_of(at, n) & ~(page->changed[0] | page->changed[1]));
+            page->stale = page->load != NULL;
+        }
+        offset += n;
+    }
 }

@@ -132,6 +132,9 @@ MUST_USE int meta_edit(struct meta *meta, uint64_t offset, uint32_t len, enum me
 MUST_USE int meta_fresh(struct meta *meta, uint64_t offset, uint32_t len, uint8_t byte,
                         enum meta_rank rank, struct meta_wait *wait);
 
+/* The area was written by other means: what is cached of it (unchanged sectors) is read anew when wanted. */
+void meta_forget(struct meta *meta, uint64_t offset, uint64_t len);
+
 /* Whether memory differs from the file. */
 bool meta_dirty(const struct meta *meta);
 /* Starts a commit soon, if needed. */

@@ -18,6 +18,7 @@ struct meta_page {
     uint8_t valid;
     uint8_t changed[META_RANKS];
     uint8_t captured[META_RANKS]; /* Being written by the commit that runs: may not be dropped. */
+    bool stale;                   /* What is being read is out of date. */
     uint8_t *load;                /* owned; while the page is being read. */
     struct list waiters;
     struct req req;

@@ -36,8 +36,7 @@ static struct err *read_options(const struct json *options, struct vdi_creation 
     opts_mark(&opts, "file");
     TRY(opts_check_unused(&opts));
     if (c->prealloc != PREALLOC_OFF && c->prealloc != PREALLOC_METADATA)
-        return err_new("Preallocation mode '%s' is not supported for vdi images",
-                       modes[c->prealloc]);
+        return err_new("Preallocation mode not supported for vdi");
     if (c->size > VDI_SIZE_MAX)
         return err_new("Unsupported VDI image size (size is 0x%" PRIx64
                        ", max supported is 0x%" PRIx64 ")",
