@@ -2,6 +2,8 @@
 #include <string.h>
 
 #include "emu/base/alloc.h"
+#include "emu/base/json_parse.h"
+#include "emu/base/keyval.h"
 #include "emu/base/str.h"
 #include "emu/machine/machine.h"
 
@@ -107,6 +109,13 @@ static struct err *prepare(struct machine *machine, const struct json *options, 
         *out = NULL;
     }
     return err;
+}
+
+struct err *device_options_parse(const char *text, struct json **out)
+{
+    if (*text == '{')
+        return json_parse_text(text, out);
+    return keyval_parse_flags(text, "driver", KEYVAL_LEGACY_BOOL | KEYVAL_FLAT, NULL, out);
 }
 
 struct adding {

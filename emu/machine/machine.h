@@ -75,6 +75,8 @@ void machine_ready(struct machine *machine);
  */
 void machine_add_device(struct machine *machine, const struct json *options, device_done_fn *done,
                         void *arg);
+/* The text of -device as those options: "driver,id=I,prop=value" or JSON. *out is new. */
+struct err *device_options_parse(const char *text, struct json **out) MUST_USE;
 /* device_del: at once, or when the guest has agreed. */
 struct err *machine_del_device(struct machine *machine, const char *id) MUST_USE;
 

@@ -4,6 +4,7 @@
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
 #include "emu/base/nstime.h"
+#include "emu/qmp/hmp.h"
 #include "emu/qmp/introspect.h"
 #include "emu/qmp/monitor.h"
 #include "emu/qmp/oob.h"
@@ -17,6 +18,7 @@ struct qmp_server {
     struct list monitors;  /* of struct monitor */
     struct list lingering; /* Sessions that monitors have let go. */
     struct json *schema;   /* owned; made when first asked for */
+    struct hmp *hmp;       /* owned, or NULL */
     struct timer timer;    /* While output is being flushed. */
     int64_t flush_until;
     struct task task; /* Tells that all is over. */
@@ -40,6 +42,14 @@ struct qmp_server *qmp_server_new(const struct qmp_server_config *config)
     };
     list_init(&server->monitors);
     list_init(&server->lingering);
+    if (config->hmp) {
+        struct hmp_config hmp = *config->hmp;
+
+        hmp.registry = server->env.registry;
+        hmp.server = server;
+        hmp.world = config->world;
+        server->hmp = hmp_new(&hmp);
+    }
     return server;
 }
 
@@ -51,6 +61,7 @@ void qmp_server_free(struct qmp_server *server)
     timer_disarm(&server->timer);
     reactor_undefer(&server->task);
     qmp_oob_free(server->env.oob);
+    hmp_free(server->hmp);
     qmp_registry_free((struct qmp_registry *)server->env.registry);
     json_free(server->schema);
     xfree(server);
@@ -86,7 +97,7 @@ static void end_sessions(struct qmp_server *server)
 static bool output_pending(const struct qmp_server *server)
 {
     list_for_each(m, &server->monitors, struct monitor, link)
-        if (m->session && qmp_session_pending(m->session))
+        if (monitor_pending(m))
             return true;
     return qmp_sessions_lingering_pending(&server->env) != 0;
 }
@@ -108,8 +119,7 @@ void qmp_server_shutdown(struct qmp_server *server, void (*done)(void *arg), voi
     server->done = done;
     server->done_arg = arg;
     list_for_each(m, &server->monitors, struct monitor, link)
-        if (m->session)
-            qmp_session_stop_input(m->session);
+        monitor_stop_input(m);
     server->flush_until = reactor_now(server->env.reactor) + FLUSH_MAX_NS;
     server->timer.fn = flush;
     timer_arm(server->env.reactor, &server->timer, reactor_now(server->env.reactor));
@@ -120,6 +130,15 @@ void qmp_server_shutdown(struct qmp_server *server, void (*done)(void *arg), voi
 const struct qmp_registry *qmp_server_registry(const struct qmp_server *server)
 {
     return server->env.registry;
+}
+
+struct hmp *qmp_server_hmp(const struct qmp_server *server) { return server->hmp; }
+
+void qmp_server_hold(struct qmp_server *server, bool hold)
+{
+    server->env.held = hold;
+    list_for_each(m, &server->monitors, struct monitor, link)
+        monitor_held(m, hold);
 }
 
 const char *qmp_server_package(const struct qmp_server *server) { return server->env.package; }

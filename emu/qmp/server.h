@@ -19,6 +19,8 @@
 #include "emu/qmp/registry.h"
 #include "emu/reactor/reactor.h"
 
+struct hmp;
+struct hmp_config;
 struct qmp_env;
 struct qmp_server;
 struct world;
@@ -29,6 +31,8 @@ struct qmp_server_config {
     const struct qmp_command_set *const *sets; /* Ended by NULL. */
     struct world *world;                       /* Handed to handlers. */
     const char *package;                       /* "emu 0.1": the program's name and version. */
+    /* Tables of commands for people; NULL: there are no such monitors. The rest is filled in. */
+    const struct hmp_config *hmp;
 };
 
 struct qmp_server *qmp_server_new(const struct qmp_server_config *config);
@@ -42,7 +46,12 @@ void qmp_server_shutdown(struct qmp_server *server, void (*done)(void *arg), voi
 /* After done was called, or when no session ever was. NULL is fine. */
 void qmp_server_free(struct qmp_server *server);
 
+/* While held, monitors greet their clients but do nothing: the program is not complete. */
+void qmp_server_hold(struct qmp_server *server, bool hold);
+
 /* For handlers. */
+/* Borrowed; NULL: none. */
+struct hmp *qmp_server_hmp(const struct qmp_server *server);
 const struct qmp_registry *qmp_server_registry(const struct qmp_server *server);
 const char *qmp_server_package(const struct qmp_server *server);
 /* What query-qmp-schema returns; borrowed. */

@@ -104,7 +104,7 @@ static void send_greeting(struct qmp_session *s)
 /* Whether no further message may be read now. */
 static bool input_full(const struct qmp_session *s)
 {
-    if (s->input_stopped || s->place != PLACE_HERE)
+    if (s->input_stopped || s->env->held || s->place != PLACE_HERE)
         return true;
     if (channel_pending(s->channel) > QMP_OUTPUT_HIGH)
         return true;
@@ -309,9 +309,11 @@ struct qmp_session *qmp_session_new(const struct qmp_env *env, struct channel *c
     qmp_framing_init(&s->framing, message_parsed, s);
     channel_attach(ch, &user, s);
     send_greeting(s);
-    channel_resume(ch);
+    update_input(s);
     return s;
 }
+
+void qmp_session_held(struct qmp_session *s) { update_input(s); }
 
 static void drop_queue(struct qmp_session *s)
 {

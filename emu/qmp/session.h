@@ -45,6 +45,7 @@ struct qmp_env {
     struct qmp_server *server; /* For handlers; opaque here. */
     struct world *world;       /* For handlers; opaque here. */
     const char *package;       /* Name and version, in the greeting. */
+    bool held;                 /* Clients are greeted and not yet served. */
 };
 
 /*
@@ -63,6 +64,9 @@ void qmp_session_close(struct qmp_session *s);
 void qmp_sessions_close_lingering(const struct qmp_env *env);
 /* Bytes of theirs not yet written. */
 size_t qmp_sessions_lingering_pending(const struct qmp_env *env);
+
+/* env->held changed. */
+void qmp_session_held(struct qmp_session *s);
 
 /* Takes no more input: what runs may still reply. */
 void qmp_session_stop_input(struct qmp_session *s);

@@ -35,6 +35,7 @@ void backend_free(struct backend *backend)
     xfree(backend->name);
     xfree(backend->device);
     xfree(backend->device_path);
+    xfree(backend->device_alias);
     xfree(backend);
 }
 
@@ -117,7 +118,7 @@ struct err *backend_set_perm(struct backend *backend, uint32_t perm, uint32_t sh
 /* ---- The device ---- */
 
 struct err *backend_attach(struct backend *backend, const struct backend_device_ops *ops,
-                           void *owner, const char *device, const char *path)
+                           void *owner, const char *device, const char *path, const char *alias)
 {
     if (backend->ops)
         return err_new("Drive '%s' is already in use by another block device", backend->name);
@@ -125,6 +126,7 @@ struct err *backend_attach(struct backend *backend, const struct backend_device_
     backend->owner = owner;
     backend->device = xstrdup(device);
     backend->device_path = xstrdup(path);
+    backend->device_alias = alias ? xstrdup(alias) : NULL;
     backend->io_status = BACKEND_IO_OK;
     return NULL;
 }
@@ -135,8 +137,10 @@ void backend_detach(struct backend *backend)
     backend->owner = NULL;
     xfree(backend->device);
     xfree(backend->device_path);
+    xfree(backend->device_alias);
     backend->device = NULL;
     backend->device_path = NULL;
+    backend->device_alias = NULL;
     err_ignore(backend_set_perm(backend, 0, PERM_ALL)); /* Taking less cannot conflict. */
 }
 
@@ -155,7 +159,8 @@ struct backend *backend_find(struct graph *graph, const char *name)
 struct backend *backend_find_device(struct graph *graph, const char *id)
 {
     list_for_each(backend, &graph->backends, struct backend, link)
-        if (backend->device && str_eq(backend->device, id))
+        if (backend->ops && (str_eq(backend->device, id) || str_eq(backend->device_path, id) ||
+                             str_eq(backend->device_alias, id)))
             return backend;
     return NULL;
 }

@@ -23,6 +23,7 @@ enum backend_io_status { BACKEND_IO_OK, BACKEND_IO_FAILED, BACKEND_IO_NOSPACE };
 struct backend_device_ops {
     bool removable;
     bool has_tray;
+    bool keeps_io_status; /* An error that stops the machine is shown until it goes on. */
     /* A medium came or went. */
     void (*changed)(void *device, bool inserted);
     /* The user asks the guest to let the medium go; forced: it is going anyway. */
@@ -41,6 +42,7 @@ struct backend {
     char *name;          /* Of -drive; "" for a device's own. Owned. */
     char *device;        /* Id or QOM path of the device that uses it, or NULL. Owned. */
     char *device_path;   /* Its QOM path, or NULL. Owned. */
+    char *device_alias;  /* Id of what it is inside of, or NULL. Owned. */
     struct edge *root;   /* The disk; NULL without a medium. Owned. */
     uint32_t perm, shared; /* What the device takes and shares; of root and of the next medium. */
     enum backend_on_error rerror, werror;
@@ -66,10 +68,11 @@ struct err *backend_set_perm(struct backend *backend, uint32_t perm, uint32_t sh
 
 /*
  * Makes a device the user of the backend: "Drive 'x' is already in use by another block device".
- * device: what users call it.
+ * device: what queries call it; alias: another id it is found by, or NULL.
  */
 struct err *backend_attach(struct backend *backend, const struct backend_device_ops *ops,
-                           void *owner, const char *device, const char *path) MUST_USE;
+                           void *owner, const char *device, const char *path,
+                           const char *alias) MUST_USE;
 /* Ends that: what was taken and shared is given back. */
 void backend_detach(struct backend *backend);
 

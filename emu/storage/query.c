@@ -7,6 +7,7 @@
 #include "emu/base/alloc.h"
 #include "emu/base/hbitmap.h"
 #include "emu/base/str.h"
+#include "emu/storage/backend.h"
 #include "emu/storage/bitmap.h"
 #include "emu/storage/core.h"
 
@@ -19,6 +20,7 @@ struct query {
     VEC(struct entry) entries;
     size_t next;
     bool flat, one_image;
+    struct graph *backends; /* Of query_backends(). */
     query_done_fn *done;
     void *arg;
     struct task task;
@@ -193,13 +195,72 @@ static struct json *device_of(struct query *query, struct node *node)
     return info;
 }
 
+/* ---- BlockInfo ---- */
+
+static bool is_shown(const struct backend *backend) { return *backend->name || backend->ops; }
+
+static bool io_status_is_kept(const struct backend *backend)
+{
+    return backend->ops && backend->ops->keeps_io_status &&
+           (backend->rerror == BACKEND_ERROR_STOP || backend->werror == BACKEND_ERROR_STOP ||
+            backend->werror == BACKEND_ERROR_ENOSPC || backend->werror == BACKEND_ERROR_AUTO);
+}
+
+static struct json *inserted_of(struct query *query, const struct backend *backend)
+{
+    struct node *node = backend->root->node;
+    struct json *inserted;
+
+    while (node->implicit && node->file && !entry_of(query, node))
+        node = node->file->node;
+    if (!entry_of(query, node))
+        return NULL;
+    inserted = device_of(query, node);
+    json_object_set_bool(json_object_get(inserted, "cache"), "writeback", backend->write_cache);
+    return inserted;
+}
+
+static struct json *backend_of(struct query *query, const struct backend *backend)
+{
+    static const char *const status[] = { "ok", "failed", "nospace" };
+    const struct backend_device_ops *ops = backend->ops;
+    struct json *info = json_object(), *inserted;
+    bool locked = ops && ops->is_locked && ops->is_locked(backend->owner);
+
+    json_object_set_str(info, "device", backend->name);
+    set_text(info, "qdev", backend->device);
+    json_object_set_str(info, "type", "unknown");
+    json_object_set_bool(info, "removable", !ops || ops->removable);
+    json_object_set_bool(info, "locked", locked);
+    if (ops && ops->has_tray)
+        json_object_set_bool(info, "tray_open", ops->tray_is_open(backend->owner));
+    if (io_status_is_kept(backend))
+        json_object_set_str(info, "io-status", status[backend->io_status]);
+    inserted = backend->root ? inserted_of(query, backend) : NULL;
+    if (inserted)
+        json_object_set(info, "inserted", inserted);
+    return info;
+}
+
+static struct json *all_backends(struct query *query)
+{
+    struct json *list = json_array();
+
+    list_for_each(backend, &query->backends->backends, struct backend, link)
+        if (is_shown(backend))
+            json_array_add(list, backend_of(query, backend));
+    return list;
+}
+
 /* ---- Running ---- */
 
 static void finish(struct query *query)
 {
     struct json *result;
 
-    if (query->one_image) {
+    if (query->backends) {
+        result = all_backends(query);
+    } else if (query->one_image) {
         result = image_chain(query, vec_at(&query->entries, 0).node);
     } else {
         result = json_array();
@@ -232,6 +293,10 @@ static void next_task(struct task *task)
     struct query *query = container_of(task, struct query, task);
     struct entry *entry;
 
+    if (vec_empty(&query->entries)) {
+        finish(query);
+        return;
+    }
     while (query->next < vec_len(&query->entries) &&
            !vec_at(&query->entries, query->next).node->driver->facts)
         query->next++;
@@ -253,6 +318,18 @@ void query_nodes(struct graph *graph, bool flat, query_done_fn *done, void *arg)
     struct query *query = NEW(struct query);
 
     query->flat = flat;
+    query->done = done;
+    query->arg = arg;
+    list_for_each(node, &graph->nodes, struct node, link)
+        collect(query, node);
+    run(query, graph);
+}
+
+void query_backends(struct graph *graph, query_done_fn *done, void *arg)
+{
+    struct query *query = NEW(struct query);
+
+    query->backends = graph;
     query->done = done;
     query->arg = arg;
     list_for_each(node, &graph->nodes, struct node, link)
@@ -312,20 +389,36 @@ static struct json *stats_of(struct node *node, bool nested)
     };
     struct json *one = json_object(), *stats = json_object();
 
-    json_object_set_str(one, "node-name", node->name);
+    if (node)
+        json_object_set_str(one, "node-name", node->name);
     for (size_t i = 0; i < ARRAY_LEN(zeroes); i++)
         json_object_set_int(stats, zeroes[i], 0);
     /* Counting is for devices; of a node only this is known, as with the reference. */
-    json_object_set_uint(stats, "wr_highest_offset", core_of(node)->written_end);
+    json_object_set_uint(stats, "wr_highest_offset", node ? core_of(node)->written_end : 0);
     json_object_set_bool(stats, "account_invalid", false);
     json_object_set_bool(stats, "account_failed", false);
     json_object_set(stats, "timed_stats", json_array());
     json_object_set(one, "stats", stats);
-    if (nested && node->file)
+    if (node && nested && node->file)
         json_object_set(one, "parent", stats_of(node->file->node, false));
-    if (nested && node->backing)
+    if (node && nested && node->backing)
         json_object_set(one, "backing", stats_of(node->backing->node, false));
     return one;
+}
+
+struct json *query_backend_stats(struct graph *graph)
+{
+    struct json *list = json_array(), *one;
+
+    list_for_each(backend, &graph->backends, struct backend, link) {
+        if (!is_shown(backend))
+            continue;
+        one = stats_of(backend->root ? backend->root->node : NULL, true);
+        json_object_set_str(one, "device", backend->name);
+        set_text(one, "qdev", backend->device);
+        json_array_add(list, one);
+    }
+    return list;
 }
 
 struct json *query_node_stats(struct graph *graph)

@@ -16,6 +16,12 @@ void query_nodes(struct graph *graph, bool flat, query_done_fn *done, void *arg)
 /* ImageInfo of one node and, unless flat, of its backing files nested in it. */
 void query_image(struct node *node, bool flat, query_done_fn *done, void *arg);
 
+/* query-block: an array of BlockInfo, of the backends that have a name or a device, oldest first. */
+void query_backends(struct graph *graph, query_done_fn *done, void *arg);
+
+/* query-blockstats of the same. Returns new. */
+struct json *query_backend_stats(struct graph *graph);
+
 /* query-blockstats with query-nodes: an array of BlockStats. Returns new. */
 struct json *query_node_stats(struct graph *graph);
 

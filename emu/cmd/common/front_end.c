@@ -50,6 +50,7 @@ void front_end_init(struct front_end *fe, const struct front_end_config *config)
         .sets = config->sets,
         .world = w,
         .package = "emu " EMU_VERSION,
+        .hmp = config->hmp,
     });
     job_events_init(&fe->job_events, &fe->jobs, w->events);
     export_events_init(&fe->export_events, w->exports, w->events);

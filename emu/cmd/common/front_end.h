@@ -29,6 +29,7 @@
 #include "emu/qmp/spec.h"
 
 struct chardev;
+struct hmp_config;
 struct qapi_chardev_add_args;
 
 /* Who asked for the end and waits for it to begin. */
@@ -40,6 +41,7 @@ struct quitter {
 struct front_end_config {
     const char *argv0;
     const struct qmp_command_set *const *sets; /* Ended by NULL. */
+    const struct hmp_config *hmp;              /* Commands for people, or NULL. */
     /* The end begins: clients are told. May be NULL. */
     void (*ending)(void *program);
     /* Jobs and monitors are gone: what the program has plugged into nodes lets go. May be NULL. */

@@ -67,7 +67,8 @@ static struct err *add_compat_monitor(struct system *s, const char *text, bool c
     TRY(chardev_of(s, text, id, &chr));
     if (!chr)
         return NULL;
-    return control ? monitor_add(s->fe.world.server, chr, pretty) : NULL;
+    return control ? monitor_add(s->fe.world.server, chr, pretty)
+                   : monitor_add_readline(s->fe.world.server, chr);
 }
 
 static struct err *add_monitor(struct system *s, const struct option_text *o)
@@ -198,9 +199,11 @@ struct err *system_build(struct system *s)
     TRY(for_each(s, &o->blockdevs, add_plain));
     TRY(for_each(s, &o->drives, add_drive));
     TRY(for_each(s, &o->qtest, add_qtest));
+    qmp_server_hold(s->fe.world.server, true);
     TRY(add_monitors(s));
     TRY(machine_build(s->machine));
     TRY(for_each(s, &o->devices, add_device));
     machine_ready(s->machine);
+    qmp_server_hold(s->fe.world.server, false);
     return NULL;
 }

@@ -11,6 +11,7 @@
 #include "emu/qmp/handlers/chardev.h"
 #include "emu/qmp/handlers/control.h"
 #include "emu/qmp/handlers/device.h"
+#include "emu/qmp/handlers/hmp.h"
 #include "emu/qmp/handlers/jobs.h"
 #include "emu/qmp/handlers/machine_query.h"
 #include "emu/qmp/handlers/nbd.h"
@@ -22,10 +23,23 @@
 #include "emu/qmp/qmp_run_state.h" // Generated.
 
 static const struct qmp_command_set *const command_sets[] = {
-    &control_commands,     &chardev_commands,       &yank_commands, &node_add_commands,
-    &node_query_commands,  &bitmap_commands,        &job_commands,  &block_job_commands,
-    &transaction_commands, &export_commands,        &nbd_commands,  &runstate_commands,
-    &device_commands,      &machine_query_commands, &object_commands, NULL,
+    &control_commands,
+    &chardev_commands,
+    &yank_commands,
+    &node_add_commands,
+    &node_query_commands,
+    &bitmap_commands,
+    &job_commands,
+    &block_job_commands,
+    &transaction_commands,
+    &export_commands,
+    &nbd_commands,
+    &runstate_commands,
+    &device_commands,
+    &machine_query_commands,
+    &object_commands,
+    &hmp_commands,
+    NULL,
 };
 
 /* SHUTDOWN comes before all that ends with the program. */
@@ -79,6 +93,7 @@ int main(int argc, char **argv)
     list_init(&s->drives);
     front_end_init(&s->fe, &(struct front_end_config){ .argv0 = argv[0],
                                                        .sets = command_sets,
+                                                       .hmp = &hmp_machine_config,
                                                        .ending = ending,
                                                        .release = release,
                                                        .signalled = signalled,

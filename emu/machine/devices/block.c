@@ -168,17 +168,9 @@ static struct err *take_permissions(struct block_conf *conf, const struct block_
     return backend_set_perm(backend, block_perm(conf, read_only), shared);
 }
 
-static const char *user_name(const struct device *dev)
-{
-    while (!dev->id && dev->owner)
-        dev = dev->owner;
-    return dev->id ? dev->id : dev->path;
-}
-
 struct err *block_attach(struct block_conf *conf, const struct block_need *need)
 {
     struct backend *backend = conf->backend;
-    struct err *err;
 
     conf->dev = need->dev;
     if (!backend && !need->makes_backend)
@@ -192,9 +184,9 @@ struct err *block_attach(struct block_conf *conf, const struct block_need *need)
         return err_new("Device needs media, but drive is empty");
     TRY(choose_sizes(conf));
     TRY(take_permissions(conf, need));
-    err = backend_attach(backend, need->ops, need->owner, user_name(need->dev), need->dev->path);
-    if (err)
-        return err;
+    TRY(backend_attach(backend, need->ops, need->owner,
+                       need->dev->id ? need->dev->id : need->dev->path, need->dev->path,
+                       need->dev->owner ? need->dev->owner->id : NULL));
     if (conf->rerror != BACKEND_ERROR_AUTO)
         backend->rerror = (enum backend_on_error)conf->rerror;
     if (conf->werror != BACKEND_ERROR_AUTO)

@@ -32,6 +32,7 @@ static bool is_locked(void *device) { return ((struct media *)device)->locked; }
 const struct backend_device_ops media_ops = {
     .removable = true,
     .has_tray = true,
+    .keeps_io_status = true,
     .changed = changed,
     .eject_request = eject_request,
     .tray_is_open = tray_is_open,

@@ -21,8 +21,9 @@ static struct scsi_disk *disk_of(struct device *dev)
     return container_of(dev, struct scsi_disk, scsi.dev);
 }
 
-static const struct backend_device_ops hd_ops = { 0 };
-static const struct backend_device_ops removable_hd_ops = { .removable = true };
+static const struct backend_device_ops hd_ops = { .keeps_io_status = true };
+static const struct backend_device_ops removable_hd_ops = { .removable = true,
+                                                            .keeps_io_status = true };
 
 static struct err *hd_realize(struct device *dev)
 {

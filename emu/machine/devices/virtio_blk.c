@@ -20,7 +20,7 @@ static struct virtio_blk *blk_of(struct device *dev)
     return container_of(dev, struct virtio_blk, virtio.dev);
 }
 
-static const struct backend_device_ops blk_ops = { 0 };
+static const struct backend_device_ops blk_ops = { .keeps_io_status = true };
 
 static struct err *realize(struct device *dev)
 {

@@ -14,15 +14,18 @@ static void query_named_block_nodes_handler(struct qmp_call *call,
     query_nodes(call->world->graph, args->flat.set && args->flat.value, nodes_known, call);
 }
 
-/* There are no devices here, only nodes. */
-static void query_block_handler(struct qmp_call *call) { qmp_reply_json(call, json_array()); }
+static void query_block_handler(struct qmp_call *call)
+{
+    query_backends(call->world->graph, nodes_known, call);
+}
 
 static void query_blockstats_handler(struct qmp_call *call,
                                      const struct qapi_query_blockstats_args *args)
 {
     bool nodes = args->query_nodes.set && args->query_nodes.value;
 
-    qmp_reply_json(call, nodes ? query_node_stats(call->world->graph) : json_array());
+    qmp_reply_json(call, nodes ? query_node_stats(call->world->graph)
+                               : query_backend_stats(call->world->graph));
 }
 
 const struct qmp_command_set node_query_commands = {

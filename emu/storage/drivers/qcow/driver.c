@@ -13,9 +13,8 @@
 static int qcow_probe(const uint8_t *buf, size_t len, const char *filename)
 {
     (void)filename;
-    return len >= QCOW_HEADER_BYTES && load_be32(buf) == QCOW_MAGIC && load_be32(buf + 4) == 1
-               ? 100
-               : 0;
+    return len >= QCOW_HEADER_BYTES && load_be32(buf) == QCOW_MAGIC && load_be32(buf + 4) == 1 ? 100
+                                                                                               : 0;
 }
 
 /* ---- Opening ---- */
@@ -101,9 +100,8 @@ static void header_read(struct req *req)
     const struct qcow_header *h = &qcow_of(o->node)->header;
     struct err *err;
 
-    err = req->result
-              ? err_new_errno(req->result, "Could not open '%s'", o->node->filename)
-              : take_header(o);
+    err = req->result ? err_new_errno(req->result, "Could not open '%s'", o->node->filename)
+                      : take_header(o);
     if (err || !h->backing_offset || !h->backing_len)
         open_end(o, err);
     else if (h->backing_offset > INT64_MAX - QCOW_BACKING_NAME_MAX)

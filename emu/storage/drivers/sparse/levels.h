@@ -18,7 +18,8 @@ struct levels {
     /* ---- Set by the driver ---- */
     struct sparse *s;
     uint64_t l1_offset, l1_words; /* Bytes in the file; words. */
-    uint64_t l2_words, l2_bytes;  /* Of a table; l2_bytes is what it takes in the file, a multiple of 512. */
+    uint64_t l2_words,
+        l2_bytes; /* Of a table; l2_bytes is what it takes in the file, a multiple of 512. */
     bool big_endian;
     uint32_t align; /* Of what is placed: 512 or more, a power of two. */
     uint64_t end;   /* All of the file in use lies before. */
