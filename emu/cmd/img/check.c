@@ -134,14 +134,22 @@ static int exit_status(const struct check_result *r)
     return r->leaks ? EXIT_LEAKS : 0;
 }
 
+/* Findings are told whatever the form of the output, and even when the check fails in the end. */
+static struct err *run_and_report(struct image *image, unsigned fix, struct check_result *result)
+{
+    struct err *err = run_check(image, fix, result);
+
+    if (result->report)
+        fprintf(stderr, "%s", result->report);
+    return err;
+}
+
 static struct err *check_twice(struct image *image, const struct check_options *o,
                                struct check_result *result)
 {
     uint64_t leaks_fixed, corruptions_fixed;
 
-    TRY(run_check(image, o->fix, result));
-    if (result->report && !o->quiet && !o->json)
-        fprintf(stderr, "%s", result->report);
+    TRY(run_and_report(image, o->fix, result));
     leaks_fixed = result->leaks_fixed;
     corruptions_fixed = result->corruptions_fixed;
     if (!leaks_fixed && !corruptions_fixed)
@@ -152,7 +160,7 @@ static struct err *check_twice(struct image *image, const struct check_options *
                "Double checking the fixed image now...\n",
                leaks_fixed, corruptions_fixed);
     result_fini(result);
-    TRY(run_check(image, 0, result));
+    TRY(run_and_report(image, 0, result));
     result->leaks_fixed = leaks_fixed;
     result->corruptions_fixed = corruptions_fixed;
     return NULL;

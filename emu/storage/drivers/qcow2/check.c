@@ -3,6 +3,7 @@
 #include "emu/storage/drivers/qcow2/check.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "emu/base/alloc.h"
@@ -48,25 +49,36 @@ void qcow2_check_corrupt(struct qcow2_checking *c, const char *fmt, ...)
     va_end(args);
 }
 
-void qcow2_check_count(struct qcow2_checking *c, uint64_t offset, uint64_t len, const char *what)
+static void count_one(struct qcow2_checking *c, uint64_t cluster)
 {
-    unsigned bits = c->q->geo.cluster_bits;
+    if (c->refs[cluster] >= MIN(c->q->geo.refcount_max, (uint64_t)UINT32_MAX)) {
+        qcow2_check_corrupt(c, "ERROR: overflow cluster offset=%#llx",
+                            ULL(cluster << c->q->geo.cluster_bits));
+        qcow2_check_line(c, "Use qemu-img amend to increase the refcount entry width or qemu-img "
+                            "convert to create a clean copy if the image cannot be opened for "
+                            "writing");
+        return;
+    }
+    c->refs[cluster]++;
+    c->highest = MAX(c->highest, cluster + 1);
+}
+
+void qcow2_check_count(struct qcow2_checking *c, uint64_t offset, uint64_t len)
+{
+    struct qcow2 *q = c->q;
 
     if (!len)
         return;
-    for (uint64_t cluster = offset >> bits; cluster <= (offset + len - 1) >> bits; cluster++) {
-        if (cluster >= c->clusters) {
-            qcow2_check_corrupt(
-                c,
-                "ERROR: counting reference for region exceeding the end of the file by one "
-                "cluster or more: %s at offset %#llx size %#llx",
-                what, ULL(offset), ULL(len));
-            return;
-        }
-        if (c->refs[cluster] < UINT32_MAX)
-            c->refs[cluster]++;
-        c->highest = MAX(c->highest, cluster + 1);
+    if (offset + len > q->file_size && offset + len - q->file_size >= q->geo.cluster_size) {
+        qcow2_check_corrupt(c,
+                            "ERROR: counting reference for region exceeding the end of the file by "
+                            "one cluster or more: offset %#llx size %#llx",
+                            ULL(offset), ULL(len));
+        return;
     }
+    for (uint64_t cluster = offset >> q->geo.cluster_bits;
+         cluster <= (offset + len - 1) >> q->geo.cluster_bits; cluster++)
+        count_one(c, cluster);
 }
 
 static void check_read_done(struct req *req)
@@ -98,119 +110,164 @@ int qcow2_check_read(struct qcow2_checking *c, uint64_t offset, uint64_t len)
     return QCOW2_WAIT;
 }
 
-/* ---- Comparing ---- */
-
-static int mend(struct qcow2_checking *c, uint64_t cluster, uint64_t value, uint64_t wanted)
+int qcow2_check_write(struct qcow2_checking *c, uint64_t offset)
 {
-    bool leak = value > wanted;
-    int ret;
-
-    if (!(c->fix & (leak ? CHECK_FIX_LEAKS : CHECK_FIX_ERRORS)) || c->rebuild)
-        return 0;
-    if (wanted > c->q->geo.refcount_max)
-        return 0;
-    ret = qcow2_refcount_set(c->q, cluster, wanted, &c->wait);
-    if (ret == -ERANGE) {
-        c->rebuild = true; /* There is no block for it. */
-        return 0;
-    }
-    if (ret)
-        return ret;
-    if (leak)
-        c->result->leaks_fixed++;
-    else
-        c->result->corruptions_fixed++;
-    return 0;
+    c->iov = (struct iovec){ c->buf, c->buf_len };
+    req_submit_part(&c->req, c->q->node->file, REQ_WRITE, 0, offset, c->buf_len,
+                    iov_view(&c->iov, 1), check_read_done);
+    return QCOW2_WAIT;
 }
 
-/* Compares one cluster; the next one is *next (whole blocks that do not exist are skipped where nothing is used). */
-static int compare_one(struct qcow2_checking *c, uint64_t cluster, uint64_t *next)
+/* ---- Comparing ---- */
+
+static bool mends(const struct qcow2_checking *c, uint64_t value, uint64_t wanted)
+{
+    return c->phase == QCOW2_CHECK_MEND && wanted <= c->q->geo.refcount_max &&
+           c->fix & (value > wanted ? CHECK_FIX_LEAKS : CHECK_FIX_ERRORS);
+}
+
+/* The refcount of one cluster; 0 where its block cannot be used. */
+static int stored_count(struct qcow2_checking *c, uint64_t cluster, uint64_t *value)
 {
     struct qcow2 *q = c->q;
-    uint64_t block = cluster >> q->geo.refblock_bits, value = 0;
-    uint64_t wanted = cluster < c->clusters ? c->refs[cluster] : 0;
+    uint64_t block = cluster >> q->geo.refblock_bits;
     uint64_t entry = block < q->reftable.count ? q->reftable.entries[block] : 0;
-    bool usable = entry && !(entry & (q->geo.cluster_size - 1)) &&
-                  entry >> q->geo.cluster_bits < c->clusters &&
-                  (c->rebuilt || c->refs[entry >> q->geo.cluster_bits] == 1);
-    int ret;
 
-    *next = cluster + 1;
-    if (!usable && cluster >= c->clusters) {
-        *next = (block + 1) << q->geo.refblock_bits;
+    *value = 0;
+    if (!entry || entry & (q->geo.cluster_size - 1) || (entry >= q->file_size && !c->rebuilt))
         return 0;
-    }
-    if (usable) {
-        ret = qcow2_refcount_get(q, cluster, &c->wait, &value);
-        if (ret)
-            return ret;
-    }
+    return qcow2_refcount_get(q, cluster, &c->wait, value);
+}
+
+static int compare_one(struct qcow2_checking *c, uint64_t cluster)
+{
+    uint64_t value, wanted = c->refs[cluster];
+    bool mend;
+    int ret = stored_count(c, cluster, &value);
+
+    if (ret)
+        return ret;
     if (value)
         c->highest = MAX(c->highest, cluster + 1);
     if (value == wanted)
         return 0;
-    ret = mend(c, cluster, value, wanted);
+    mend = mends(c, value, wanted);
+    if (mend) {
+        ret = qcow2_refcount_set(c->q, cluster, wanted, &c->wait);
+        if (ret)
+            return ret;
+    }
+    if (!value)
+        c->rebuild = true; /* In use and counted as free: there is more wrong than a number. */
+    qcow2_check_line(c, "%s cluster %llu refcount=%llu reference=%llu",
+                     mend             ? "Repairing"
+                     : value > wanted ? "Leaked"
+                                      : "ERROR",
+                     ULL(cluster), ULL(value), ULL(wanted));
+    if (value > wanted) {
+        c->result->leaks++;
+        c->result->leaks_fixed += mend;
+    } else {
+        c->result->corruptions++;
+        c->result->corruptions_fixed += mend;
+    }
+    return 0;
+}
+
+/* Every cluster of the file, and one that begins behind its end when something refers to it. */
+static int compare_all(struct qcow2_checking *c)
+{
+    uint64_t end = div_round_up(c->q->file_size, c->q->geo.cluster_size);
+
+    for (end = MAX(end, MIN(c->highest, c->clusters)); c->at < end; c->at++) {
+        int ret = compare_one(c, c->at);
+
+        if (ret)
+            return ret;
+    }
+    c->at = 0;
+    return 0;
+}
+
+/* A new structure takes the place of the old one; what was that is reported as mended. */
+static int rebuild(struct qcow2_checking *c)
+{
+    int ret;
+
+    qcow2_check_line(c, "Rebuilding refcount structure");
+    ret = qcow2_repair_rebuild(c);
     if (ret)
         return ret;
-    qcow2_check_line(c, "%s cluster %llu refcount=%llu reference=%llu",
-                     c->fix && !c->rebuild ? "Repairing"
-                     : value > wanted      ? "Leaked"
-                                           : "ERROR",
-                     ULL(cluster), ULL(value), ULL(wanted));
-    if (value > wanted)
-        c->result->leaks++;
-    else
-        c->result->corruptions++;
+    c->rebuild = false;
+    c->rebuilt = true;
+    c->result->corruptions_fixed = c->result->corruptions;
+    c->result->leaks_fixed = c->result->leaks;
     return 0;
 }
 
 static int compare(struct qcow2_checking *c)
 {
-    struct qcow2 *q = c->q;
-    uint64_t end = MAX(c->clusters, (uint64_t)q->reftable.count << q->geo.refblock_bits);
+    struct check_result *r = c->result;
     int ret;
 
-    while (c->at < end) {
-        uint64_t next;
-
-        ret = compare_one(c, c->at, &next);
-        if (ret)
-            return ret;
-        c->at = next;
+    if (!c->at) {
+        c->found_leaks = r->leaks;
+        c->found_corruptions = r->corruptions;
     }
-    if (c->rebuild && c->fix & CHECK_FIX_ERRORS) {
-        ret = qcow2_repair_rebuild(c);
-        if (ret)
-            return ret;
-        qcow2_check_line(c, "Rebuilding refcount structure");
-        c->rebuild = false;
-        c->rebuilt = true;
-        c->result->corruptions_fixed = c->result->corruptions;
-        c->result->leaks_fixed = c->result->leaks;
-    }
-    c->at = 0;
+    ret = compare_all(c);
+    if (ret)
+        return ret;
     c->phase = QCOW2_CHECK_COPIED;
+    if (!c->fix)
+        return 0;
+    if (c->rebuild && !(c->fix & CHECK_FIX_ERRORS)) {
+        qcow2_check_line(c, "ERROR need to rebuild refcount structures");
+        return -EIO;
+    }
+    if (c->rebuild)
+        return rebuild(c);
+    if (r->leaks == c->found_leaks && r->corruptions == c->found_corruptions)
+        return 0;
+    r->leaks = c->found_leaks;
+    r->corruptions = c->found_corruptions;
+    c->phase = QCOW2_CHECK_MEND;
     return 0;
 }
 
-/* Compares the COPIED flag of one word that refers to host; *word is mended when asked. */
-static int compare_copied(struct qcow2_checking *c, uint64_t host, uint64_t *word, bool is_l1)
+static int mend(struct qcow2_checking *c)
+{
+    int ret = compare_all(c);
+
+    if (!ret)
+        c->phase = QCOW2_CHECK_COPIED;
+    return ret;
+}
+
+/* Flags follow from refcounts: they are mended when those are right, or when errors are to be mended. */
+static bool mends_flags(const struct qcow2_checking *c)
+{
+    const struct check_result *r = c->result;
+
+    return c->fix & CHECK_FIX_ERRORS ||
+           (c->fix & CHECK_FIX_LEAKS && !r->check_errors &&
+            r->corruptions == r->corruptions_fixed && r->leaks == r->leaks_fixed);
+}
+
+/* Compares the COPIED flag of one word that refers to host; *word is mended when asked. name tells which it is. */
+static int compare_copied(struct qcow2_checking *c, uint64_t host, uint64_t *word, const char *name)
 {
     uint64_t value;
+    bool mend = c->mend_flags;
     int ret;
 
-    if (host >> c->q->geo.cluster_bits >= c->clusters)
-        return 0;
-    ret = qcow2_refcount_get(c->q, host >> c->q->geo.cluster_bits, &c->wait, &value);
+    ret = stored_count(c, host >> c->q->geo.cluster_bits, &value);
     if (ret)
         return ret;
     if ((value == 1) == !!(*word & QCOW2_COPIED))
         return 0;
-    qcow2_check_corrupt(c, "%s OFLAG_COPIED %s=%llx refcount=%llu",
-                        c->fix & CHECK_FIX_ERRORS ? "Repairing" : "ERROR",
-                        is_l1 ? "L2 cluster: l1_entry" : "data cluster: l2_entry", ULL(*word),
-                        ULL(value));
-    if (c->fix & CHECK_FIX_ERRORS) {
+    qcow2_check_corrupt(c, "%s OFLAG_COPIED %s=%llx refcount=%llu", mend ? "Repairing" : "ERROR",
+                        name, ULL(*word), ULL(value));
+    if (mend) {
         *word ^= QCOW2_COPIED;
         c->result->corruptions_fixed++;
     }
@@ -229,29 +286,31 @@ static int copied_one(struct qcow2_checking *c, uint64_t cluster, uint64_t *next
     int ret;
 
     *next = (l1 + 1) << q->geo.l2_bits;
-    if (!table || word & QCOW2_L1_RESERVED || table & (q->geo.cluster_size - 1) ||
-        table >= q->file_size)
+    if (!table || word & QCOW2_L1_RESERVED || table & (q->geo.cluster_size - 1))
         return 0;
-    ret = qcow2_l2_get(q, offset, &c->wait, &at);
-    if (ret)
-        return ret;
-    if (!(cluster & ((UINT64_C(1) << q->geo.l2_bits) - 1))) {
-        ret = compare_copied(c, table, &word, true);
+    if (c->flagged <= l1) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "L2 cluster: l1_index=%llu l1_entry", ULL(l1));
+        ret = compare_copied(c, table, &word, name);
         if (ret)
             return ret;
         if (word != q->l1.entries[l1])
             qcow2_table_set(&q->l1, (uint32_t)l1, word);
-        ret = qcow2_l2_get(q, offset, &c->wait, &at);
-        if (ret)
-            return ret;
+        c->flagged = l1 + 1;
     }
+    if (table >= q->file_size)
+        return 0;
+    ret = qcow2_l2_get(q, offset, &c->wait, &at);
+    if (ret)
+        return ret;
     *next = cluster + 1;
     old = entry = qcow2_entry_load(q, at.block, at.index);
     if (entry.word & QCOW2_COMPRESSED || !qcow2_entry_host(entry) || q->external ||
         qcow2_entry_sub(q, entry, 0) == QCOW2_SUB_INVALID)
         return 0;
     qcow2_cache_pin(at.block);
-    ret = compare_copied(c, qcow2_entry_host(entry), &entry.word, false);
+    ret = compare_copied(c, qcow2_entry_host(entry), &entry.word, "data cluster: l2_entry");
     qcow2_cache_unpin(at.block);
     if (ret || entry.word == old.word)
         return ret;
@@ -263,6 +322,8 @@ static int copied_one(struct qcow2_checking *c, uint64_t cluster, uint64_t *next
 
 static int copied(struct qcow2_checking *c)
 {
+    if (!c->at)
+        c->mend_flags = mends_flags(c);
     while (c->at < (uint64_t)c->q->l1.count << c->q->geo.l2_bits) {
         uint64_t next;
         int ret = copied_one(c, c->at, &next);
@@ -288,13 +349,13 @@ static int settle(struct qcow2_checking *c)
         qcow2_limbo_work(q);
         return QCOW2_WAIT;
     }
-    /* A cluster that begins before the end of the file belongs to it, and so may the next one, partly unwritten. */
-    c->clusters = (q->file_size >> q->geo.cluster_bits) + 1;
+    /* Regions may end less than a cluster behind the end of the file. */
+    c->clusters = (q->file_size >> q->geo.cluster_bits) + 2;
     c->refs = try_calloc(c->clusters, sizeof(uint32_t));
     if (!c->refs)
         return -ENOMEM;
     c->result->total_clusters = div_round_up(q->header.fields.size, q->geo.cluster_size);
-    qcow2_check_fixed(c);
+    qcow2_check_count(c, 0, q->geo.cluster_size);
     c->phase = QCOW2_CHECK_L1;
     return 0;
 }
@@ -306,7 +367,7 @@ static int write_repairs(struct qcow2_checking *c)
     uint64_t clean = f->incompatible & ~(uint64_t)(QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT);
     const struct check_result *r = c->result;
 
-    if (c->fix & CHECK_FIX_ERRORS && !r->check_errors && r->corruptions == r->corruptions_fixed &&
+    if (c->fix && !r->check_errors && r->corruptions == r->corruptions_fixed &&
         f->incompatible != clean) {
         f->incompatible = clean;
         q->header.dirty = true;
@@ -320,7 +381,8 @@ static int write_repairs(struct qcow2_checking *c)
 static void check_end(struct qcow2_checking *c)
 {
     driver_done_fn *done = c->done;
-    struct err *err = c->error ? err_new_errno(c->error, "Check failed") : NULL;
+    struct err *err =
+        c->error ? err_set_errnum(err_new("%s", strerror(-c->error)), -c->error) : NULL;
     void *arg = c->arg;
 
     c->result->image_end_offset = c->highest << c->q->geo.cluster_bits;
@@ -345,6 +407,7 @@ static int run_phase(struct qcow2_checking *c)
     case QCOW2_CHECK_BITMAPS: return qcow2_check_bitmaps(c);
     case QCOW2_CHECK_BITMAP: return qcow2_check_bitmap(c);
     case QCOW2_CHECK_COMPARE: return compare(c);
+    case QCOW2_CHECK_MEND: return mend(c);
     case QCOW2_CHECK_COPIED: return copied(c);
     case QCOW2_CHECK_COMMIT: return write_repairs(c);
     case QCOW2_CHECK_END: break;

@@ -26,6 +26,7 @@ enum qcow2_check_phase {
     QCOW2_CHECK_BITMAPS, /* The bitmap directory is being read. */
     QCOW2_CHECK_BITMAP,  /* Bitmap tables are being read. */
     QCOW2_CHECK_COMPARE, /* References are counted; refcounts are being compared. */
+    QCOW2_CHECK_MEND,    /* They differ: compared once more, and mended where that was asked for. */
     QCOW2_CHECK_COPIED,  /* Refcounts are right or known to be wrong; flags are being compared. */
     QCOW2_CHECK_COMMIT,  /* Repairs are being written. */
     QCOW2_CHECK_END,
@@ -39,6 +40,7 @@ struct qcow2_checking {
     void *arg;
     enum qcow2_check_phase phase;
     bool stepping, waiting, rebuild, rebuilt;
+    bool mend_flags; /* COPIED flags are being mended. */
     int error;
 
     uint32_t *refs;    /* owned; references found, per host cluster of the file. */
@@ -58,7 +60,9 @@ struct qcow2_checking {
     uint32_t bitmaps_left;
     uint32_t bitmap_entries;
 
-    uint64_t at; /* Cluster or entry that COMPARE and COPIED have come to. */
+    uint64_t flagged; /* L1 entries whose own flag was compared. */
+    uint64_t at; /* Cluster or entry that COMPARE, MEND and COPIED have come to. */
+    uint64_t found_leaks, found_corruptions; /* Before COMPARE. */
     struct qcow2_wait wait;
     uint8_t *buf; /* owned; what was read last. */
     uint64_t buf_len;
@@ -66,19 +70,22 @@ struct qcow2_checking {
     struct req req;
 };
 
-/* Counts one reference to each cluster of [offset, offset + len). what names it in the report. */
-void qcow2_check_count(struct qcow2_checking *c, uint64_t offset, uint64_t len, const char *what);
+/* Counts one reference to each cluster of [offset, offset + len). */
+void qcow2_check_count(struct qcow2_checking *c, uint64_t offset, uint64_t len);
 void qcow2_check_corrupt(struct qcow2_checking *c, const char *fmt, ...) PRINTF(2, 3);
 void qcow2_check_line(struct qcow2_checking *c, const char *fmt, ...) PRINTF(2, 3);
 /* Reads into c->buf and steps on: QCOW2_WAIT or -errno. Zeroes behind the end of the file. */
 MUST_USE int qcow2_check_read(struct qcow2_checking *c, uint64_t offset, uint64_t len);
+
+/* Writes c->buf back and steps on: QCOW2_WAIT. */
+MUST_USE int qcow2_check_write(struct qcow2_checking *c, uint64_t offset);
 
 /* The walking phases (check_walk.c): 0 stay or go on by themselves, QCOW2_WAIT, -errno. */
 MUST_USE int qcow2_check_l1(struct qcow2_checking *c);
 MUST_USE int qcow2_check_l2(struct qcow2_checking *c);
 MUST_USE int qcow2_check_bitmaps(struct qcow2_checking *c);
 MUST_USE int qcow2_check_bitmap(struct qcow2_checking *c);
-/* Header, refcount structures, snapshot table, bitmap directory. */
+/* Snapshot table, bitmap directory, refcount table and its blocks. */
 void qcow2_check_fixed(struct qcow2_checking *c);
 
 /* Makes a new refcount structure in memory from c->refs (repair.c). */

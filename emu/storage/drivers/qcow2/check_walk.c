@@ -14,38 +14,44 @@ enum { BITMAP_FIXED = 24, BITMAP_NAME_MAX = 1023 };
 
 #define ULL(x) ((unsigned long long)(x))
 
-void qcow2_check_fixed(struct qcow2_checking *c)
+static void check_block(struct qcow2_checking *c, uint32_t i)
 {
     struct qcow2 *q = c->q;
-    const struct qcow2_header_fields *f = &q->header.fields;
+    uint64_t entry = q->reftable.entries[i], cluster = entry >> q->geo.cluster_bits;
 
-    qcow2_check_count(c, 0, q->geo.cluster_size, "header");
-    qcow2_check_count(c, f->reftable_offset, (uint64_t)f->reftable_clusters << q->geo.cluster_bits,
-                      "refcount table");
-    qcow2_check_count(c, q->header.fields.snapshots_offset, q->snapshots.table_size,
-                      "snapshot table");
-    qcow2_check_count(c, q->header.bitmap_dir_offset, q->header.bitmap_dir_size,
-                      "bitmap directory");
-    qcow2_check_count(c, q->header.luks_offset, q->header.luks_len, "encryption header");
-    for (uint32_t i = 0; i < q->reftable.count; i++) {
-        uint64_t entry = q->reftable.entries[i], cluster = entry >> q->geo.cluster_bits;
-
-        if (!entry)
-            continue;
-        if (entry & (q->geo.cluster_size - 1) || cluster >= c->clusters) {
-            qcow2_check_corrupt(c, "ERROR refcount block %u is %s", i,
-                                cluster >= c->clusters
-                                    ? "outside image"
-                                    : "not cluster aligned; refcount table entry corrupted");
-            c->rebuild = true;
-            continue;
-        }
-        qcow2_check_count(c, entry, q->geo.cluster_size, "refcount block");
+    if (!entry)
+        return;
+    if (entry & QCOW2_REFTABLE_RESERVED) {
+        qcow2_check_corrupt(c, "ERROR refcount table entry %u has reserved bits set", i);
+        c->rebuild = true;
+    } else if (entry & (q->geo.cluster_size - 1)) {
+        qcow2_check_corrupt(
+            c, "ERROR refcount block %u is not cluster aligned; refcount table entry corrupted", i);
+        c->rebuild = true;
+    } else if (entry >= q->file_size) {
+        qcow2_check_corrupt(c, "%s refcount block %u is outside image",
+                            c->fix & CHECK_FIX_ERRORS ? "Repairing" : "ERROR", i);
+        c->rebuild = true;
+    } else {
+        qcow2_check_count(c, entry, q->geo.cluster_size);
         if (c->refs[cluster] != 1) {
             qcow2_check_corrupt(c, "ERROR refcount block %u refcount=%u", i, c->refs[cluster]);
             c->rebuild = true;
         }
     }
+}
+
+void qcow2_check_fixed(struct qcow2_checking *c)
+{
+    struct qcow2 *q = c->q;
+    const struct qcow2_header_fields *f = &q->header.fields;
+
+    qcow2_check_count(c, f->snapshots_offset, q->snapshots.table_size);
+    qcow2_check_count(c, q->header.luks_offset, q->header.luks_len);
+    qcow2_check_count(c, q->header.bitmap_dir_offset, q->header.bitmap_dir_size);
+    qcow2_check_count(c, f->reftable_offset, (uint64_t)f->reftable_clusters << q->geo.cluster_bits);
+    for (uint32_t i = 0; i < q->reftable.count; i++)
+        check_block(c, i);
 }
 
 /* ---- L1 and L2 ---- */
@@ -81,7 +87,7 @@ static int take_snapshot(struct qcow2_checking *c, const struct qcow2_snapshot *
         return -ENOMEM;
     for (uint32_t i = 0; i < c->l1_count; i++)
         c->l1[i] = load_be64(c->buf + (size_t)i * 8);
-    qcow2_check_count(c, s->l1_offset, bytes, "snapshot L1 table");
+    qcow2_check_count(c, s->l1_offset, bytes);
     xfree(c->buf);
     c->buf = NULL;
     return 0;
@@ -99,7 +105,7 @@ int qcow2_check_l1(struct qcow2_checking *c)
     if (c->table_next == 0) {
         ret = take_active(c);
         if (!ret)
-            qcow2_check_count(c, q->l1.offset, (uint64_t)q->l1.count * 8, "L1 table");
+            qcow2_check_count(c, q->l1.offset, (uint64_t)q->l1.count * 8);
     } else if (c->table_next - 1 < q->snapshots.list.len) {
         ret = take_snapshot(c, &q->snapshots.list.items[c->table_next - 1]);
     } else {
@@ -113,80 +119,163 @@ int qcow2_check_l1(struct qcow2_checking *c)
     return ret;
 }
 
-static void count_entry(struct qcow2_checking *c, struct qcow2_entry entry, bool active,
-                        uint64_t l2, uint32_t i)
+/* A place kept for a zero cluster can be given up without harm. */
+static bool mend_kept_place(struct qcow2_checking *c, struct qcow2_entry *entry)
 {
-    struct qcow2 *q = c->q;
-    uint64_t host = qcow2_entry_host(entry);
+    bool mend = c->fix & CHECK_FIX_ERRORS;
+
+    qcow2_check_corrupt(
+        c, "%s offset=%llx: Preallocated cluster is not properly aligned; L2 entry corrupted.",
+        mend ? "Repairing" : "ERROR", ULL(qcow2_entry_host(*entry)));
+    if (!mend)
+        return false;
+    c->result->corruptions_fixed++;
+    entry->word &= ~(QCOW2_OFFSET_MASK | QCOW2_COPIED);
+    return true;
+}
+
+static void count_compressed(struct qcow2_checking *c, struct qcow2_entry entry, bool active)
+{
+    uint64_t host;
     uint32_t len;
 
-    for (unsigned sub = 0; sub < q->geo.subs; sub++) {
-        if (qcow2_entry_sub(q, entry, sub) == QCOW2_SUB_INVALID) {
-            qcow2_check_corrupt(c, "ERROR invalid L2 entry %#llx (table at %#llx, index %u)",
-                                ULL(entry.word), ULL(l2), i);
-            return;
-        }
-    }
-    if (entry.word & QCOW2_COMPRESSED) {
-        uint64_t start;
+    qcow2_entry_compressed(c->q, entry, &host, &len);
+    if (entry.word & QCOW2_COPIED)
+        qcow2_check_corrupt(
+            c, "ERROR: coffset=%#llx: copied flag must never be set for compressed clusters",
+            ULL(host));
+    if (entry.bitmap && c->q->geo.subs > 1)
+        qcow2_check_corrupt(c,
+                            "ERROR compressed cluster with non-zero subcluster allocation bitmap, "
+                            "entry=%#llx",
+                            ULL(entry.word));
+    qcow2_check_count(c, host, len);
+    c->result->allocated_clusters += active;
+    c->result->compressed_clusters += active;
+    c->result->fragmented_clusters += active; /* Never in line with the guest's order. */
+}
 
-        qcow2_entry_compressed(q, entry, &host, &len);
-        start = qcow2_cluster_start(q, host);
-        qcow2_check_count(c, start, qcow2_cluster_end(q, host + len) - start, "compressed cluster");
-        c->result->allocated_clusters += active;
-        c->result->compressed_clusters += active;
-        c->result->fragmented_clusters += active; /* Never in line with the guest's order. */
+/* Whether the subclusters' bits make sense. */
+static void check_subclusters(struct qcow2_checking *c, struct qcow2_entry entry)
+{
+    if (c->q->geo.subs == 1)
         return;
+    if ((uint32_t)entry.bitmap & entry.bitmap >> 32 ||
+        (!qcow2_entry_host(entry) && (uint32_t)entry.bitmap))
+        qcow2_check_corrupt(c, "ERROR invalid subcluster allocation bitmap %#llx in L2 entry %llx",
+                            ULL(entry.bitmap), ULL(entry.word));
+}
+
+/* Returns whether *entry was mended. */
+static bool count_entry(struct qcow2_checking *c, struct qcow2_entry *entry, bool active)
+{
+    struct qcow2 *q = c->q;
+    uint64_t host = qcow2_entry_host(*entry);
+    bool zero = q->geo.subs > 1 ? !(uint32_t)entry->bitmap : entry->word & QCOW2_ZERO;
+    uint64_t reserved =
+        QCOW2_L2_RESERVED | (q->geo.subs > 1 || q->header.version < 3 ? QCOW2_ZERO : 0);
+
+    if (entry->word & QCOW2_COMPRESSED) {
+        count_compressed(c, *entry, active);
+        return false;
     }
-    if (!qcow2_entry_placed(q, entry))
-        return;
-    if (!q->external)
-        qcow2_check_count(c, host, q->geo.cluster_size, "data cluster");
+    if (entry->word & reserved)
+        qcow2_check_corrupt(c, "ERROR found l2 entry with reserved bits set: %llx",
+                            ULL(entry->word));
+    check_subclusters(c, *entry);
+    if (!host)
+        return false;
+    if (!is_aligned(host, q->geo.cluster_size)) {
+        if (zero && mend_kept_place(c, entry))
+            return true;
+        if (!zero)
+            qcow2_check_corrupt(
+                c, "ERROR offset=%llx: Data cluster is not properly aligned; L2 entry corrupted.",
+                ULL(host));
+    }
     if (active) {
         c->result->allocated_clusters++;
         if (c->expected && host != c->expected)
             c->result->fragmented_clusters++;
         c->expected = host + q->geo.cluster_size;
     }
+    if (!(q->header.fields.incompatible & QCOW2_INCOMPAT_DATA_FILE))
+        qcow2_check_count(c, host, q->geo.cluster_size);
+    return false;
 }
 
-static void walk_l2(struct qcow2_checking *c, uint64_t table)
+/* A whole L2 table in c->buf. Returns whether it was mended. */
+static bool walk_l2(struct qcow2_checking *c)
 {
     struct qcow2 *q = c->q;
     struct qcow2_block block = { .data = c->buf };
-    bool active = c->table_next == 1;
+    bool active = c->table_next == 1, mended = false;
 
     c->expected = 0; /* What lies between the clusters of two tables is no fragmentation. */
-    for (uint32_t i = 0; i < UINT32_C(1) << q->geo.l2_bits; i++)
-        count_entry(c, qcow2_entry_load(q, &block, i), active, table, i);
+    for (uint32_t i = 0; i < UINT32_C(1) << q->geo.l2_bits; i++) {
+        struct qcow2_entry entry = qcow2_entry_load(q, &block, i);
+
+        if ((entry.word || entry.bitmap) && count_entry(c, &entry, active)) {
+            qcow2_entry_store(q, &block, i, entry);
+            mended = true;
+        }
+    }
+    return mended;
+}
+
+/* The table that was read: counted, and written again when something in it was mended. */
+static int table_was_read(struct qcow2_checking *c, uint64_t table)
+{
+    bool mended = walk_l2(c);
+
+    c->l2_read = false;
+    if (mended) {
+        qcow2_cache_forget(&c->q->l2_cache, table, c->q->geo.cluster_size);
+        return qcow2_check_write(c, table);
+    }
+    return 0;
+}
+
+/* The L1 entry itself; *table is 0 when there is no table to read. */
+static void count_l1_entry(struct qcow2_checking *c, uint64_t entry, uint64_t *table)
+{
+    struct qcow2 *q = c->q;
+
+    *table = entry & QCOW2_OFFSET_MASK;
+    if (entry & QCOW2_L1_RESERVED)
+        qcow2_check_corrupt(c, "ERROR found L1 entry with reserved bits set: %llx", ULL(entry));
+    if (!*table)
+        return;
+    qcow2_check_count(c, *table, q->geo.cluster_size);
+    if (!is_aligned(*table, q->geo.cluster_size)) {
+        qcow2_check_corrupt(
+            c, "ERROR l2_offset=%llx: Table is not cluster aligned; L1 entry corrupted",
+            ULL(*table));
+        *table = 0; /* What lies there is no table. */
+    } else if (*table >= q->file_size) {
+        *table = 0;
+    }
 }
 
 int qcow2_check_l2(struct qcow2_checking *c)
 {
-    struct qcow2 *q = c->q;
-
     while (c->l1_next < c->l1_count) {
         uint64_t entry = c->l1[c->l1_next], table = entry & QCOW2_OFFSET_MASK;
 
         if (c->l2_read) {
-            c->l2_read = false;
-            walk_l2(c, table);
-            xfree(c->buf);
-            c->buf = NULL;
-            c->l1_next++;
-            continue;
-        }
-        if (entry & QCOW2_L1_RESERVED || table & (q->geo.cluster_size - 1)) {
-            qcow2_check_corrupt(
-                c, "ERROR L2 offset=%#llx: Table is not cluster aligned; L1 entry corrupted",
-                ULL(table));
-        } else if (table) {
-            qcow2_check_count(c, table, q->geo.cluster_size, "L2 table");
-            if (table < q->file_size) {
+            int ret = table_was_read(c, table);
+
+            if (ret)
+                return ret;
+        } else if (!c->buf) {
+            count_l1_entry(c, entry, &table);
+            if (table) {
                 c->l2_read = true;
-                return qcow2_check_read(c, table, q->geo.cluster_size);
+                return qcow2_check_read(c, table, c->q->geo.cluster_size);
             }
         }
+        xfree(c->buf); /* Read, or written again. */
+        c->buf = NULL;
         c->l1_next++;
     }
     c->phase = QCOW2_CHECK_L1;
@@ -200,6 +289,7 @@ int qcow2_check_bitmaps(struct qcow2_checking *c)
     const struct qcow2_header *h = &c->q->header;
 
     if (!h->bitmap_count) {
+        qcow2_check_fixed(c);
         c->phase = QCOW2_CHECK_COMPARE;
         return 0;
     }
@@ -224,7 +314,7 @@ static void count_bitmap_data(struct qcow2_checking *c)
             entry & (QCOW2_OFFSET_MASK & (c->q->geo.cluster_size - 1)))
             qcow2_check_corrupt(c, "ERROR bitmap table entry %#llx is invalid", ULL(entry));
         else if (entry & QCOW2_OFFSET_MASK)
-            qcow2_check_count(c, entry & QCOW2_OFFSET_MASK, c->q->geo.cluster_size, "bitmap data");
+            qcow2_check_count(c, entry & QCOW2_OFFSET_MASK, c->q->geo.cluster_size);
     }
     xfree(c->buf);
     c->buf = NULL;
@@ -254,9 +344,10 @@ int qcow2_check_bitmap(struct qcow2_checking *c)
         c->bitmaps_left--;
         if (!bytes)
             continue;
-        qcow2_check_count(c, offset, bytes, "bitmap table");
+        qcow2_check_count(c, offset, bytes);
         return qcow2_check_read(c, offset, MIN(bytes, sub_saturate_u64(c->q->file_size, offset)));
     }
+    qcow2_check_fixed(c);
     c->phase = QCOW2_CHECK_COMPARE;
     return 0;
 }

@@ -5,6 +5,7 @@
  */
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "emu/base/arith.h"
 #include "emu/storage/drivers/qcow2/alloc.h"
@@ -20,20 +21,78 @@ static void uncount(struct qcow2_checking *c, uint64_t offset, uint64_t clusters
     qcow2_owner_remove(&c->q->owner, first, clusters);
 }
 
+/* A cluster that the old structure lies in, and the references to it so far. */
+struct old_place {
+    uint64_t cluster;
+    uint32_t refs;
+};
+typedef VEC(struct old_place) old_places;
+
+static int by_cluster(const void *a, const void *b)
+{
+    uint64_t left = ((const struct old_place *)a)->cluster;
+    uint64_t right = ((const struct old_place *)b)->cluster;
+
+    return left < right ? -1 : left > right;
+}
+
+static void add_old(const struct qcow2_checking *c, old_places *old, uint64_t cluster)
+{
+    if (cluster < c->clusters)
+        vec_push(old, (struct old_place){ cluster, c->refs[cluster] });
+}
+
+static bool usable_block(const struct qcow2_checking *c, uint64_t entry)
+{
+    return entry && !(entry & (c->q->geo.cluster_size - 1)) &&
+           entry >> c->q->geo.cluster_bits < c->clusters;
+}
+
+static void find_old(const struct qcow2_checking *c, old_places *old)
+{
+    const struct qcow2 *q = c->q;
+    uint64_t table = q->header.fields.reftable_offset >> q->geo.cluster_bits;
+
+    for (uint32_t i = 0; i < q->header.fields.reftable_clusters; i++)
+        add_old(c, old, table + i);
+    for (uint32_t i = 0; i < q->reftable.count; i++) {
+        if (usable_block(c, q->reftable.entries[i]))
+            add_old(c, old, q->reftable.entries[i] >> q->geo.cluster_bits);
+    }
+    if (old->len)
+        qsort(old->items, old->len, sizeof(*old->items), by_cluster);
+}
+
+/* What the old structure referred to is counted less in the new one. */
+static void report_old(struct qcow2_checking *c, const old_places *old)
+{
+    for (size_t i = 0; i < old->len; i++) {
+        const struct old_place *place = &old->items[i];
+
+        if ((i && place->cluster == place[-1].cluster) || c->refs[place->cluster] == place->refs)
+            continue;
+        qcow2_check_line(c, "Repairing cluster %llu refcount=%u reference=%u",
+                         (unsigned long long)place->cluster, place->refs, c->refs[place->cluster]);
+    }
+}
+
 static void forget_old(struct qcow2_checking *c)
 {
     struct qcow2 *q = c->q;
+    old_places old = { 0 };
 
+    find_old(c, &old);
     for (uint32_t i = 0; i < q->reftable.count; i++) {
         uint64_t entry = q->reftable.entries[i];
 
-        if (entry && !(entry & (q->geo.cluster_size - 1)) &&
-            entry >> q->geo.cluster_bits < c->clusters) {
+        if (usable_block(c, entry)) {
             uncount(c, entry, 1);
             qcow2_cache_forget(&q->ref_cache, entry, q->geo.cluster_size);
         }
     }
     uncount(c, q->header.fields.reftable_offset, q->header.fields.reftable_clusters);
+    report_old(c, &old);
+    vec_fini(&old);
 }
 
 /* Sizes of the new structure: table clusters and blocks, which count themselves. */
@@ -56,7 +115,8 @@ static int plan(const struct qcow2 *q, uint64_t used, uint64_t *table, uint64_t 
 int qcow2_repair_rebuild(struct qcow2_checking *c)
 {
     struct qcow2 *q = c->q;
-    uint64_t used = MAX(c->clusters, c->highest), table, blocks, start = used;
+    uint64_t used = MAX(div_round_up(q->file_size, q->geo.cluster_size), c->highest), table, blocks,
+             start = used;
     struct qcow2_table fresh;
     int ret = plan(q, used, &table, &blocks);
 
