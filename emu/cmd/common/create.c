@@ -294,19 +294,20 @@ static struct err *reuse_existing(struct tool *tool, const char *protocol, const
     return err;
 }
 
-/* The file below: of the given size, 0 for what a format will fill. values may hold options of the protocol. */
+/* The file below: of the given size, 0 for what a format will fill. values may hold options of the protocol; NULL: none. */
 static struct err *create_file(struct tool *tool, const char *filename, uint64_t size,
                                const struct json *values)
 {
     CLEANUP(json_free) struct json *protocol = NULL;
     CLEANUP(json_free) struct json *options = NULL;
+    CLEANUP(json_free) struct json *none = json_object();
     const struct driver *driver;
 
     TRY(find_protocol(filename, &protocol));
     driver = driver_find(tool->graph, json_object_get_str(protocol, "driver"));
     if (!driver || !driver->create)
         return reuse_existing(tool, json_object_get_str(protocol, "driver"), filename, size);
-    TRY(create_options(driver, values, &options));
+    TRY(create_options(driver, values ? values : none, &options));
     json_object_set_str(options, "filename", json_object_get_str(protocol, "filename"));
     json_object_set_uint(options, "size", size);
     return run_create(tool, options);
