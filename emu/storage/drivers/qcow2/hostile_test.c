@@ -149,7 +149,7 @@ static void marks_broken_metadata(void)
         edge = test_edge(w, node);
         work(w, edge, &failed);
         EXPECT(failed);
-        EXPECT_EQ(test_io(w, edge, REQ_WRITE, 0, 0, 512, (uint8_t[512]){ 0 }), -EIO);
+        EXPECT_EQ(test_io(w, edge, REQ_WRITE, 0, 0, 512, (uint8_t[512]){ 0 }), -ENOMEDIUM);
         test_close(w, edge, node);
         EXPECT_EQ(load_be64(test_disk(w, "top")->data + QCOW2_HDR_INCOMPATIBLE),
                   QCOW2_INCOMPAT_CORRUPT);
