@@ -17,7 +17,9 @@ enum { BUFFER_ALIGN = 4096, TABLE_PIECE = 1 << 20 };
 
 #define S(name) BIT(QCOW2_COMMIT_##name)
 static const uint32_t commit_edges[QCOW2_COMMIT_PHASE_COUNT] = {
-    [QCOW2_COMMIT_IDLE] = S(REF),
+    [QCOW2_COMMIT_IDLE] = S(SESSION),
+    [QCOW2_COMMIT_SESSION] = S(SESSION_FLUSH) | S(IDLE),
+    [QCOW2_COMMIT_SESSION_FLUSH] = S(REF) | S(IDLE),
     [QCOW2_COMMIT_REF] = S(BARRIER) | S(IDLE),
     [QCOW2_COMMIT_BARRIER] = S(REFTABLE) | S(IDLE),
     [QCOW2_COMMIT_REFTABLE] = S(REFTABLE_FLUSH) | S(IDLE),
@@ -206,6 +208,18 @@ static void commit_enter(struct qcow2 *q, enum qcow2_commit_phase to)
     trace(qcow2_commit_phase, "from %d to %d", c->phase, to);
     c->phase = to;
     switch (to) {
+    case QCOW2_COMMIT_SESSION:
+        if (c->need_session) {
+            struct qcow2_header_fields fields = c->on_disk;
+
+            fields.autoclear |= QCOW2_AUTOCLEAR_SESSION;
+            submit_sector(q, q->header.sector, &fields);
+        }
+        break;
+    case QCOW2_COMMIT_SESSION_FLUSH:
+        if (c->need_session)
+            submit_flush(q, q->node->file);
+        break;
     case QCOW2_COMMIT_BARRIER:
         if (c->need_barrier) {
             if (q->external && q->unflushed_fill)
@@ -286,6 +300,10 @@ static void phase_succeeded(struct qcow2 *q)
 {
     struct qcow2_commit *c = &q->commit;
 
+    if (c->phase == QCOW2_COMMIT_SESSION && c->need_session) {
+        memcpy(q->header.sector, c->sector, QCOW2_SECTOR);
+        c->on_disk.autoclear |= QCOW2_AUTOCLEAR_SESSION;
+    }
     if (c->phase == QCOW2_COMMIT_REFTABLE && c->reftable.moved) {
         memcpy(q->header.sector, c->sector, QCOW2_SECTOR);
         c->on_disk.reftable_offset = c->fields.reftable_offset;
@@ -295,6 +313,19 @@ static void phase_succeeded(struct qcow2 *q)
         memcpy(q->header.sector, c->sector, QCOW2_SECTOR);
         c->on_disk = c->fields;
     }
+}
+
+/* Whether this commit begins or ends the time in which a crash may leave clusters that nothing refers to. */
+static void capture_session(struct qcow2 *q, uint32_t refs)
+{
+    struct qcow2_commit *c = &q->commit;
+    bool noted = c->on_disk.autoclear & QCOW2_AUTOCLEAR_SESSION;
+    bool risky = refs || c->reftable.count || c->reftable.moved || !vec_empty(&q->limbo.committing);
+
+    c->need_session = risky && !noted && q->header.version >= 3;
+    if (risky || !c->end_session)
+        c->fields.autoclear |= noted || c->need_session ? QCOW2_AUTOCLEAR_SESSION : 0;
+    c->end_session = false;
 }
 
 static void capture(struct qcow2 *q)
@@ -308,7 +339,7 @@ static void capture(struct qcow2 *q)
     c->header_dirty = q->header.dirty;
     q->header.dirty = false;
     c->cluster_captured = !q->corrupt && c->header_cluster;
-    c->need_barrier = false;
+    c->need_barrier = c->need_session = false;
     list_splice_tail(&c->current, &c->next);
     if (q->corrupt) {
         /* Only the corrupt bit: nothing else in memory is to be trusted. */
@@ -323,6 +354,7 @@ static void capture(struct qcow2 *q)
     refs = qcow2_cache_capture(&q->ref_cache, &c->refs);
     qcow2_cache_capture(&q->l2_cache, &c->l2);
     qcow2_limbo_captured(q);
+    capture_session(q, refs);
     c->need_barrier = (refs || c->reftable.moved || q->unflushed_fill) && have_l2_or_later(q);
 }
 
@@ -388,8 +420,17 @@ static void commit_start(struct task *task)
     if (q->commit.phase != QCOW2_COMMIT_IDLE)
         return;
     capture(q);
-    commit_enter(q, QCOW2_COMMIT_REF);
+    commit_enter(q, QCOW2_COMMIT_SESSION);
     commit_step(q);
+}
+
+bool qcow2_commit_end_session(struct qcow2 *q)
+{
+    if (!(q->commit.on_disk.autoclear & QCOW2_AUTOCLEAR_SESSION) || q->limbo.leaked)
+        return false;
+    q->commit.end_session = true;
+    q->header.dirty = true;
+    return true;
 }
 
 struct err *qcow2_commit_header(struct qcow2 *q)

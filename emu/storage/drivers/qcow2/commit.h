@@ -8,6 +8,7 @@
  * of L1 and refcount table, header fields, and the list of freed clusters. As all changes of metadata in
  * memory are atomic, the capture is consistent in itself; what changes later belongs to the next one. Then:
  *
+ *   SESSION    first of all: the header's note that the image is being written; flush
  *   REF        refcount blocks, and a refcount table at a new place
  *   BARRIER    flush: also makes the driver's fill bytes durable (O1, O2)
  *   REFTABLE   entries of the refcount table, or the header's pointer to a new one; flush
@@ -36,6 +37,8 @@ struct qcow2;
 
 enum qcow2_commit_phase {
     QCOW2_COMMIT_IDLE,
+    QCOW2_COMMIT_SESSION,
+    QCOW2_COMMIT_SESSION_FLUSH,
     QCOW2_COMMIT_REF,
     QCOW2_COMMIT_BARRIER,
     QCOW2_COMMIT_REFTABLE,
@@ -66,6 +69,8 @@ struct qcow2_commit {
     bool header_dirty;                  /* Captured. */
     bool cluster_captured;              /* header_cluster belongs to this commit. */
     bool need_barrier;
+    bool need_session;
+    bool end_session; /* The next commit takes the note of being written out of the header. */
     bool kicked; /* Another commit is to follow. */
     int result;
     unsigned in_flight;
@@ -90,6 +95,11 @@ bool qcow2_commit_needed(struct qcow2 *q);
  * before it and nothing there that the old first sector refers to changes, so that O8 holds.
  */
 MUST_USE struct err *qcow2_commit_header(struct qcow2 *q);
+/*
+ * Nothing is dirty or in limbo: has the next commit note that the image is not being written any more. False: there is
+ * no such note, or clusters were given up that only a later opening can free.
+ */
+bool qcow2_commit_end_session(struct qcow2 *q);
 /* Starts one soon, if needed. */
 void qcow2_commit_kick(struct qcow2 *q);
 /*

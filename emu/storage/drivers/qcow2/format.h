@@ -47,6 +47,11 @@ enum qcow2_incompatible {
     QCOW2_INCOMPAT_KNOWN = (1 << 5) - 1,
 };
 enum qcow2_compatible { QCOW2_COMPAT_LAZY_REFCOUNTS = 1 << 0 };
+/*
+ * Ours: the image is being written, so clusters may be counted that nothing refers to. Others clear it and take such
+ * clusters for leaks, which they are; we free them when we open the image for writing again.
+ */
+#define QCOW2_AUTOCLEAR_SESSION BIT64(61)
 enum qcow2_autoclear { QCOW2_AUTOCLEAR_BITMAPS = 1 << 0, QCOW2_AUTOCLEAR_RAW = 1 << 1 };
 
 enum qcow2_compression { QCOW2_ZLIB, QCOW2_ZSTD };

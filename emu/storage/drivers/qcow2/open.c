@@ -54,6 +54,7 @@ struct opening {
     struct req req;
     struct qcow2_wait wait;
     struct check_result check;
+    bool crashed;        /* The image was being written when its last user ended. */
     bool rewrite_header; /* An extension was dropped. */
 };
 
@@ -212,6 +213,8 @@ static struct err *take_header(struct opening *o)
                               EACCES);
     q->fresh_from = align_up_u64(q->file_size, q->geo.cluster_size);
     q->commit.on_disk = q->header.fields;
+    o->crashed = q->header.fields.autoclear & QCOW2_AUTOCLEAR_SESSION;
+    q->header.fields.autoclear &= ~QCOW2_AUTOCLEAR_SESSION;
     bytes = MAX((uint64_t)CACHE_BLOCKS_MIN * q->geo.slice_size, (uint64_t)q->geo.cluster_size * 4);
     if (!qcow2_commit_init(q) ||
         !qcow2_cache_init(&q->l2_cache, q, q->geo.slice_size,
@@ -345,6 +348,35 @@ static void open_read_done(struct req *req)
 
 /* ---- The machine ---- */
 
+static void open_phase_done(void *arg, struct err *err)
+{
+    struct opening *o = arg;
+
+    if (err)
+        open_end(o, err);
+    else
+        open_enter(o, o->phase + 1);
+}
+
+/*
+ * After a crash the counts were looked at: if all is well but for clusters that nothing refers to, those are freed. In
+ * an image that has other faults they may belong to what cannot be seen.
+ */
+static void leaks_found(void *arg, struct err *err)
+{
+    struct opening *o = arg;
+    struct check_result *r = &o->check;
+
+    if (err || r->corruptions || r->check_errors || !r->leaks) {
+        err_free(err);
+        open_enter(o, OPEN_BITMAPS);
+        return;
+    }
+    xfree(r->report);
+    *r = (struct check_result){ 0 };
+    qcow2_check(o->node, CHECK_FIX_LEAKS, r, open_phase_done, o);
+}
+
 static void repaired(void *arg, struct err *err)
 {
     struct opening *o = arg;
@@ -370,16 +402,6 @@ static void data_file_opened(void *arg, struct err *err)
         open_end(o, err);
     else
         open_enter(o, OPEN_L1);
-}
-
-static void open_phase_done(void *arg, struct err *err)
-{
-    struct opening *o = arg;
-
-    if (err)
-        open_end(o, err);
-    else
-        open_enter(o, o->phase + 1);
 }
 
 static void open_committed(struct qcow2_wait *wait, int result)
@@ -458,8 +480,12 @@ static void open_enter(struct opening *o, enum open_phase phase)
         return;
     case OPEN_REPAIR:
         if (q->read_only || o->flags & NODE_OPEN_CHECK ||
-            !(f->incompatible & QCOW2_INCOMPAT_DIRTY)) {
+            !(f->incompatible & QCOW2_INCOMPAT_DIRTY || o->crashed)) {
             open_enter(o, OPEN_BITMAPS);
+            return;
+        }
+        if (!(f->incompatible & QCOW2_INCOMPAT_DIRTY)) {
+            qcow2_check(o->node, 0, &o->check, leaks_found, o);
             return;
         }
         qcow2_check(o->node, CHECK_FIX_ERRORS | CHECK_FIX_LEAKS, &o->check, repaired, o);
@@ -545,6 +571,10 @@ static void close_step(struct closing *c)
         if (!q->corrupt && !qcow2_limbo_empty(q)) {
             qcow2_wait_add(&q->limbo.idle_waiters, &c->wait);
             qcow2_limbo_work(q);
+            return;
+        }
+        if (!q->corrupt && qcow2_commit_end_session(q)) {
+            (void)!qcow2_commit_wait(q, &c->wait);
             return;
         }
     }
