@@ -459,9 +459,8 @@ static struct err *create_checked(struct tool *tool, const struct create_spec *s
 static struct err *too_large(const struct driver *driver, struct err *err)
 {
     struct option_tables tables = { .format = driver->create_options };
-    const char *hint = image_options_find(&tables, "cluster_size")
-                           ? " (try using a larger cluster size)"
-                           : "";
+    const char *hint =
+        image_options_find(&tables, "cluster_size") ? " (try using a larger cluster size)" : "";
 
     if (err_errnum(err) != EFBIG)
         return err;

@@ -11,8 +11,8 @@
 #include "emu/base/keyval.h"
 #include "emu/base/log.h"
 #include "emu/base/str.h"
-#include "emu/cmd/common/object_types.h"
 #include "emu/base/trace.h"
+#include "emu/cmd/common/object_types.h"
 
 void tool_init(struct tool *tool, const char *argv0)
 {

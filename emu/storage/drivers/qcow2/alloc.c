@@ -36,10 +36,10 @@ static int ensure_slice(struct qcow2 *q, uint64_t *at, struct qcow2_wait *wait,
     /* A new block goes to the first cluster it counts. */
     cluster = block_index << q->geo.refblock_bits;
     if (!cluster || qcow2_owner_of(&q->owner, cluster))
-        return cluster ? qcow2_corrupt_overlap(q, cluster << q->geo.cluster_bits,
-                                               q->geo.cluster_size)
-                       : qcow2_corrupt(
-                             q, "Preventing invalid allocation of refcount block at offset 0");
+        return cluster
+                   ? qcow2_corrupt_overlap(q, cluster << q->geo.cluster_bits, q->geo.cluster_size)
+                   : qcow2_corrupt(q,
+                                   "Preventing invalid allocation of refcount block at offset 0");
     ret = qcow2_region_take(q, cluster, 0);
     if (ret)
         return ret;

@@ -28,11 +28,13 @@ static void report(struct qcow2 *q, const struct finding *f)
     struct storage_event event = { .kind = STORAGE_IMAGE_CORRUPTED, .node = q->node };
 
     if (f->fatal)
-        log_plain("qcow2: Marking image as corrupt: %s; further corruption events will be suppressed",
-                  f->text);
+        log_plain(
+            "qcow2: Marking image as corrupt: %s; further corruption events will be suppressed",
+            f->text);
     else
-        log_plain("qcow2: Image is corrupt: %s; further non-fatal corruption events will be suppressed",
-                  f->text);
+        log_plain(
+            "qcow2: Image is corrupt: %s; further non-fatal corruption events will be suppressed",
+            f->text);
     event.u.corrupted.message = f->text;
     event.u.corrupted.fatal = f->fatal;
     event.u.corrupted.have_range = f->len != 0;
@@ -101,14 +103,15 @@ int qcow2_corrupt_entry(struct qcow2 *q, const struct qcow2_block *block, uint32
 
     index += (uint32_t)((block->offset - table) / q->geo.l2_entry_size);
     if (!(entry.word & QCOW2_COMPRESSED) && host & (q->geo.cluster_size - 1))
-        text = xasprintf("Cluster allocation offset %#llx unaligned (L2 offset: %#llx, L2 index: %#x)",
-                         ULL(host), ULL(table), index);
+        text =
+            xasprintf("Cluster allocation offset %#llx unaligned (L2 offset: %#llx, L2 index: %#x)",
+                      ULL(host), ULL(table), index);
     else if (entry.word & QCOW2_COMPRESSED && q->external)
         text = xasprintf(
             "Compressed cluster entry found in image with external data file (L2 offset: %#llx, L2 index: %#x)",
             ULL(table), index);
     else
-        text = xasprintf("Invalid cluster entry found (L2 offset: %#llx, L2 index: %#x)", ULL(table),
-                         index);
+        text = xasprintf("Invalid cluster entry found (L2 offset: %#llx, L2 index: %#x)",
+                         ULL(table), index);
     return found(q, (struct finding){ .fatal = true, .text = text });
 }

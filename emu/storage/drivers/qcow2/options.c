@@ -55,10 +55,12 @@ static struct err *check_template(const char *name)
         if (str_eq(name, templates[i]))
             return NULL;
     }
-    return name ? err_new("Unsupported value '%s' for qcow2 option 'overlap-check'. Allowed are any of the "
-                          "following: none, constant, cached, all",
-                          name)
-                : NULL;
+    return name
+               ? err_new(
+                     "Unsupported value '%s' for qcow2 option 'overlap-check'. Allowed are any of the "
+                     "following: none, constant, cached, all",
+                     name)
+               : NULL;
 }
 
 /*
