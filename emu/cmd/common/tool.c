@@ -182,7 +182,8 @@ static struct err *set_aio(struct json *options, const char *mode)
         return NULL;
     if (str_index(mode, modes, ARRAY_LEN(modes)) < 0)
         return err_new("Invalid aio option: %s", mode);
-    while (json_type_of(json_object_get(file, "file")) == JSON_OBJECT)
+    while (json_object_get(file, "file") &&
+           json_type_of(json_object_get(file, "file")) == JSON_OBJECT)
         file = json_object_get(file, "file");
     driver = json_object_get_str(file, "driver");
     if (driver && (str_eq(driver, "file") || str_eq(driver, "host_device")))
