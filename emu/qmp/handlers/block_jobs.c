@@ -3,6 +3,7 @@
 #include "emu/qmp/handlers/block_jobs.h"
 
 #include "emu/base/alloc.h"
+#include "emu/jobs/block/amend.h"
 #include "emu/jobs/block/backup.h"
 #include "emu/jobs/block/create.h"
 #include "emu/jobs/block/mirror.h"
@@ -11,6 +12,7 @@
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/qmp_block_core.h" // Generated.
 #include "emu/storage/backend.h"
+#include "emu/storage/driver.h"
 #include "emu/storage/node.h"
 
 /* These enums are in the order of the protocol. */
@@ -170,6 +172,21 @@ static void blockdev_create_handler(struct qmp_call *call,
     qmp_reply(call, err);
 }
 
+static void amend_handler(struct qmp_call *call, const struct qapi_x_blockdev_amend_args *args)
+{
+    CLEANUP(json_free) struct json *options = qapi_encode_blockdev_amend_options(args->options);
+    unsigned flags = OPT_OR(args->force, false) ? AMEND_FORCE : 0;
+    struct job *job;
+    struct node *node;
+    struct err *err = graph_lookup(call->world->graph, args->node_name, &node);
+
+    if (!err)
+        err = amend_job_new(call->world->jobs, node, args->job_id, options, flags, &job);
+    if (!err)
+        job_start(job);
+    qmp_reply(call, err);
+}
+
 /* ---- Verbs ---- */
 
 static void block_job_verb(struct qmp_call *call, const char *id,
@@ -290,6 +307,7 @@ const struct qmp_command_set block_job_commands = {
     .commands = { QMP_COMMAND(blockdev_backup, blockdev_backup_handler),
                   QMP_COMMAND(blockdev_mirror, blockdev_mirror_handler),
                   QMP_COMMAND(blockdev_create, blockdev_create_handler),
+                  QMP_COMMAND(x_blockdev_amend, amend_handler),
                   QMP_COMMAND(block_job_cancel, block_job_cancel_handler),
                   QMP_COMMAND(block_job_pause, block_job_pause_handler),
                   QMP_COMMAND(block_job_resume, block_job_resume_handler),

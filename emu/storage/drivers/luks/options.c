@@ -72,6 +72,7 @@ static struct err *read_amend(struct objects *objects, const char *key_secret, s
         return err_new("'new-secret' must not be given when erasing keyslots");
     if (!amend->activate && opts_has(opts, "iter-time"))
         return err_new("'iter-time' must not be given when erasing keyslots");
+    TRY(opts_str_opt(opts, "secret", &key_secret));
     if (amend->activate) {
         if (!key_secret)
             return err_new("Parameter 'key-secret' is required for cipher");
@@ -81,6 +82,7 @@ static struct err *read_amend(struct objects *objects, const char *key_secret, s
     if (old_secret)
         TRY(secret_text(objects, old_secret, &texts->old_password));
     opts_mark(opts, "format");
+    opts_mark(opts, "driver");
     return opts_check_unused(opts);
 }
 

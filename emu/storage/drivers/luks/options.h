@@ -18,8 +18,9 @@ struct err *luks_read_password(struct objects *objects, struct opts *opts, char 
 struct err *luks_read_options(struct opts *opts, struct luks_options *out) MUST_USE;
 
 /*
- * Reads state, new-secret, old-secret, keyslot and iter-time from options (a JSON object; a member "format" is
- * ignored), looks the secrets up, and starts luks_volume_amend(). key_secret is the id that the volume was opened with.
+ * Reads state, new-secret, old-secret, keyslot, iter-time and secret from options (a JSON object; members "format" and
+ * "driver" are ignored), looks the secrets up, and starts luks_volume_amend(). key_secret is the id that the volume was
+ * opened with, or NULL.
  */
 void luks_amend_by_options(struct luks_volume *volume, struct objects *objects,
                            const char *key_secret, const struct json *options, bool force,

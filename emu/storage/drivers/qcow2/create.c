@@ -420,7 +420,7 @@ static struct json *open_encrypt(const struct creation *c)
     const struct json *given = json_object_get(c->options, "encrypt");
     struct json *encrypt = json_object();
 
-    json_object_set_str(encrypt, "format", json_object_get_str(given, "format"));
+    json_object_set_str(encrypt, "format", c->crypt.method == QCOW2_CRYPT_LUKS ? "luks" : "aes");
     json_object_set_str(encrypt, "key-secret", json_object_get_str(given, "key-secret"));
     return encrypt;
 }

@@ -145,6 +145,7 @@ struct err *qcow2_crypt_options_read(struct objects *objects, struct opts *outer
     CLEANUP(opts_fini) struct opts opts = { 0 };
     const struct json *encrypt = NULL;
     const char *key_secret = NULL;
+    static const char *const formats[] = { "aes", "luks", "qcow" }; /* QMP says qcow for aes. */
     int format = 0;
 
     TRY(opts_object_opt(outer, "encrypt", &encrypt));
@@ -153,9 +154,8 @@ struct err *qcow2_crypt_options_read(struct objects *objects, struct opts *outer
     opts_init(&opts, encrypt);
     if (!opts_has(&opts, "format"))
         return err_new("Parameter 'encrypt.format' is missing");
-    TRY(opts_enum(&opts, "format", method_names + QCOW2_CRYPT_AES,
-                  ARRAY_LEN(method_names) - QCOW2_CRYPT_AES, &format));
-    out->method = (enum qcow2_crypt_method)(format + QCOW2_CRYPT_AES);
+    TRY(opts_enum(&opts, "format", formats, ARRAY_LEN(formats), &format));
+    out->method = format == 1 ? QCOW2_CRYPT_LUKS : QCOW2_CRYPT_AES;
     if (out->method == QCOW2_CRYPT_LUKS) {
         TRY(luks_read_options(&opts, &out->luks));
         TRY(luks_overhead(&out->luks, &out->header_len));
