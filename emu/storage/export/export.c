@@ -56,6 +56,7 @@ struct exports *exports_new(struct graph *graph)
     list_init(&exports->list);
     list_init(&exports->stops);
     notifier_list_init(&exports->on_deleted);
+    notifier_list_init(&exports->on_client_gone);
     return exports;
 }
 
@@ -67,6 +68,7 @@ void exports_free(struct exports *exports)
     reactor_undefer(&exports->sweep);
     timer_disarm(&exports->stop_timer);
     notifier_list_fini(&exports->on_deleted);
+    notifier_list_fini(&exports->on_client_gone);
     xfree(exports);
 }
 

@@ -28,10 +28,17 @@ struct exports {
     struct list list;                /* struct export, oldest first. */
     struct nbd_server *server;       /* owned; NULL while none runs. */
     struct notifier_list on_deleted; /* Data: the id, a const char *. */
+    struct notifier_list on_client_gone; /* Data: struct export_client_note. */
     struct list stops;               /* Waiting for exports_nbd_stop. */
     struct task sweep;               /* Ends exports that have become idle. */
     struct timer stop_timer;
     unsigned settling; /* Exports whose permissions are being taken. */
+};
+
+/* A connection to the server has ended. */
+struct export_client_note {
+    bool negotiated;  /* It had chosen an export. */
+    unsigned clients; /* Connections left. */
 };
 
 struct export

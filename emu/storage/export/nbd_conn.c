@@ -52,6 +52,7 @@ static void drop_receiving(struct nbd_conn *conn)
 static void conn_closed(struct nbd_conn *conn)
 {
     struct nbd_server *server = conn->server;
+    struct export_client_note note = { .negotiated = conn->export };
 
     timer_disarm(&conn->handshake_timer);
     reactor_undefer(&conn->tx_task);
@@ -68,6 +69,8 @@ static void conn_closed(struct nbd_conn *conn)
     nbd_tx_drop(conn);
     nbd_conn_finish_check(conn);
     nbd_server_conn_gone(server);
+    note.clients = server->conn_count;
+    notify_all(&server->exports->on_client_gone, &note);
 }
 
 void nbd_conn_enter(struct nbd_conn *conn, enum nbd_conn_state to)
