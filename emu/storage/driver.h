@@ -212,5 +212,6 @@ extern const struct driver driver_qed;
 extern const struct driver driver_vdi;
 extern const struct driver driver_vpc;
 extern const struct driver driver_vmdk;
+extern const struct driver driver_vhdx;
 
 #endif

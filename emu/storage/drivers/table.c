@@ -13,6 +13,7 @@ const struct driver *const all_drivers[] = {
     &driver_qed,
     &driver_raw,
     &driver_vdi,
+    &driver_vhdx,
     &driver_vmdk,
     &driver_vpc,
     NULL,
