@@ -402,16 +402,12 @@ static struct err *create_format(struct tool *tool, const struct create_spec *sp
     /* The format does that on its own. */
     json_object_del(below, "preallocation");
     TRY(create_options(driver, values, &options));
-    TRY(create_file(tool, spec->filename, 0, below));
-    TRY(find_protocol(spec->filename, &file));
     if (strcmp(driver->name, "vmdk") == 0) {
         TRY(adapt_vmdk(options));
         TRY(create_vmdk_extents(tool, spec->filename, options));
     }
-    TRY(create_file(tool, spec->filename, 0, NULL));
-    file = json_object();
-    json_object_set_str(file, "driver", "file");
-    json_object_set_str(file, "filename", spec->filename);
+    TRY(create_file(tool, spec->filename, 0, below));
+    TRY(find_protocol(spec->filename, &file));
     json_object_set(options, "file", file);
     err = create_data_file(tool, values, options);
     if (!err)

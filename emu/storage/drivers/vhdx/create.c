@@ -96,9 +96,8 @@ static void lay_out(struct vhdx_creation *c)
 {
     c->blocks = div_round_up(c->size, c->block_size);
     c->bat_offset = LOG_OFFSET + c->log_size;
-    c->bat_len =
-        align_up_u64(MAX(c->blocks ? entry_index(c, c->blocks - 1) * 8 + 8 : 0, UINT64_C(1)),
-                     VHDX_MIB);
+    c->bat_len = align_up_u64(
+        MAX(c->blocks ? entry_index(c, c->blocks - 1) * 8 + 8 : 0, UINT64_C(1)), VHDX_MIB);
     c->metadata_offset = c->bat_offset + c->bat_len;
     c->data_offset = align_up_u64(c->metadata_offset + VHDX_MIB, c->block_size);
 }

@@ -47,8 +47,8 @@ static void header_submit(struct vhdx *v, enum req_kind kind, uint64_t offset, r
     v->iov = (struct iovec){ v->header, VHDX_HEADER_LEN };
     v->req = (struct req){ 0 };
     req_submit_part(&v->req, v->sparse.file, kind, 0, offset,
-                    kind == REQ_WRITE ? VHDX_HEADER_LEN : 0,
-                    iov_view(&v->iov, kind == REQ_WRITE), done);
+                    kind == REQ_WRITE ? VHDX_HEADER_LEN : 0, iov_view(&v->iov, kind == REQ_WRITE),
+                    done);
 }
 
 static void header_settled(struct req *req)

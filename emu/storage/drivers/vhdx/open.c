@@ -86,8 +86,7 @@ static struct err *read_metadata(const struct opening *o, const uint8_t *m, stru
                               .size = load_le64(size) };
     if (out->flags & 2)
         return err_new("VHDX images with a parent are not supported");
-    if (!is_pow2(out->block_size) || out->block_size < VHDX_MIB ||
-        out->block_size > VHDX_BLOCK_MAX)
+    if (!is_pow2(out->block_size) || out->block_size < VHDX_MIB || out->block_size > VHDX_BLOCK_MAX)
         return err_new("Invalid VHDX block size %" PRIu32, out->block_size);
     if (out->logical_sector != 512 && out->logical_sector != 4096)
         return err_new("Invalid VHDX logical sector size %" PRIu32, out->logical_sector);
@@ -121,8 +120,8 @@ static struct err *take_metadata(struct opening *o, const uint8_t *m)
 static void metadata_read(void *arg, uint8_t *metadata, int result)
 {
     struct opening *o = arg;
-    struct err *err = result ? err_new_errno(result, "Could not read VHDX metadata")
-                             : take_metadata(o, metadata);
+    struct err *err =
+        result ? err_new_errno(result, "Could not read VHDX metadata") : take_metadata(o, metadata);
 
     xfree(metadata);
     open_end(o, err);
@@ -166,8 +165,7 @@ static struct err *take_regions(struct opening *o)
             return err_new("VHDX image needs a region that is not known");
         }
     }
-    if (!o->v->bat_offset || !o->metadata_offset ||
-        o->metadata_len < VHDX_METADATA_TABLE_LEN)
+    if (!o->v->bat_offset || !o->metadata_offset || o->metadata_len < VHDX_METADATA_TABLE_LEN)
         return err_new("VHDX image lacks a required region");
     return NULL;
 }
@@ -282,9 +280,12 @@ static void open_log(struct opening *o)
                offset > INT64_MAX / 2) {
         open_end(o, err_new("Invalid VHDX log (%" PRIu32 " bytes at %" PRIu64 ")", len, offset));
     } else if (o->node->read_only) {
-        open_end(o, err_new("VHDX image file '%s' opened read-only, but contains a log that needs "
-                            "to be replayed",
-                            name));
+        struct err *err = err_new("VHDX image file '%s' opened read-only, but contains a log that "
+                                  "needs to be replayed",
+                                  name);
+
+        err_hint_append(err, "To replay the log, run:\nqemu-img check -r all '%s'\n", name);
+        open_end(o, err);
     } else {
         image_load(o->node->file, offset, len, log_read, o);
     }

@@ -302,6 +302,10 @@ static void first_sector_read(void *arg, uint8_t *header, int result)
         return;
     }
     o->header = header;
+    if (file->node->size < 4) {
+        open_end(o, err_new("File is too small, not a valid image"));
+        return;
+    }
     if (load_le32(header) != VMDK_MAGIC) {
         uint64_t len = MIN(file->node->size, (uint64_t)DESCRIPTOR_MAX);
 
