@@ -101,13 +101,15 @@ struct err *node_new_filter(struct graph *graph, const struct driver *driver, co
     return NULL;
 }
 
+static bool stays(const struct edge *edge) { return edge->ops && edge->ops->stays; }
+
 struct err *graph_insert_filter(struct node *filter, struct node *node, const struct edge *except)
 {
     edge_vec edges = { 0 };
     struct err *err = NULL;
 
     list_for_each(edge, &node->parents, struct edge, parent_link) {
-        if (edge->parent != filter && edge != except) {
+        if (edge->parent != filter && edge != except && !stays(edge)) {
             if (!err)
                 err = check_frozen(edge);
             vec_push(&edges, edge);
@@ -154,7 +156,7 @@ struct err *graph_replace_node(struct node *from, struct node *to)
         /* Parents that are below the new node would close a loop: they stay. */
         vec_for_each(node, &below)
             inside |= edge->parent == *node;
-        if (inside)
+        if (inside || stays(edge))
             continue;
         if (!err)
             err = check_frozen(edge);

@@ -53,8 +53,9 @@ struct edge_parent_ops {
     void (*drained_end)(struct edge *edge);
     void (*resized)(struct edge *edge);  /* The child has a new size. */
     void (*replaced)(struct edge *edge); /* edge->node was exchanged. */
-    bool
-        hidden; /* What uses the node in its own right is another node of the same owner (its filter). */
+    /* What uses the node in its own right is another node of the same owner (its filter). */
+    bool hidden;
+    bool stays; /* It keeps to its node when the others move to another one (jobs). */
     /* Names the parent in permission conflicts, "block job 'j0'"; default: what. Returns new. */
     char *(*identify)(struct edge *edge);
 };

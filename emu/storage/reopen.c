@@ -137,39 +137,35 @@ static struct err *update_perms(struct reopen *r)
     return err;
 }
 
-static struct err *check_cycles(struct reopen *r)
+/* Seen from the graph as the entries before have left it, as by the reference. */
+static struct err *check_cycles(const struct reopen_entry *entry)
 {
-    vec_for_each(at, &r->entries) {
-        struct reopen_entry *entry = *at;
+    for (int i = 0; i < REOPEN_CHILDREN; i++) {
+        const struct reopen_child *child = &entry->children[i];
+        node_vec below = { 0 };
+        bool loop = false;
 
-        for (int i = 0; i < REOPEN_CHILDREN; i++) {
-            const struct reopen_child *child = &entry->children[i];
-            node_vec below = { 0 };
-            bool loop = false;
-
-            if (!child->change || !child->to)
-                continue;
-            graph_descendants(child->to, &below);
-            vec_for_each(node, &below)
-                loop |= *node == entry->node;
-            vec_fini(&below);
-            if (loop)
-                return err_new("Making '%s' a %s child of '%s' would create a cycle",
-                               child->to->name, child->row->name, entry->node->name);
-        }
+        if (!child->change || !child->to)
+            continue;
+        graph_descendants(child->to, &below);
+        vec_for_each(node, &below)
+            loop |= *node == entry->node;
+        vec_fini(&below);
+        if (loop)
+            return err_new("Making '%s' a %s child of '%s' would create a cycle", child->to->name,
+                           child->row->name, entry->node->name);
     }
     return NULL;
 }
 
 static struct err *change_graph(struct reopen *r)
 {
-    struct err *err;
-
-    vec_for_each(at, &r->entries)
+    vec_for_each(at, &r->entries) {
+        TRY(check_cycles(*at));
         swap_entry(*at, true);
-    r->swapped = true;
-    err = check_cycles(r);
-    return err ? err : update_perms(r);
+        r->swapped++;
+    }
+    return update_perms(r);
 }
 
 static void restore_graph(struct reopen *r)
@@ -178,9 +174,8 @@ static void restore_graph(struct reopen *r)
 
     if (!r->swapped)
         return;
-    r->swapped = false;
-    for (size_t i = vec_len(&r->entries); i-- > 0;)
-        swap_entry(vec_at(&r->entries, i), false);
+    while (r->swapped)
+        swap_entry(vec_at(&r->entries, --r->swapped), false);
     err = update_perms(r);
     check(!err);
 }

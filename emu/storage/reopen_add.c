@@ -208,9 +208,11 @@ static struct err *add(struct reopen *r, struct node *node, const struct json *o
     entry->old_read_only = node->read_only;
     vec_push(&r->entries, entry);
     opts_init(&opts, options);
-    TRY(open_common(&opts, inherit, &entry->open));
+    entry->open.force_share = inherit->defaults.force_share;
+    TRY(opts_bool_opt(&opts, "force-share", &entry->open.force_share));
     if (entry->open.force_share != node->open.force_share)
         return err_new("Cannot change the option 'force-share'");
+    TRY(open_common(&opts, inherit, &entry->open));
     if (explicit) {
         entry->options = json_copy(options);
         if (json_object_has(node->options, "node-name"))

@@ -46,7 +46,7 @@ struct reopen {
     VEC(struct reopen_entry *) entries; /* Parents before their children. */
     size_t next;
     unsigned pending;
-    bool swapped;
+    size_t swapped; /* Entries whose flags and edges are new. */
     struct drain quiet;
     struct opts opts;
     struct err *err;

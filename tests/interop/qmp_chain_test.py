@@ -69,7 +69,10 @@ class Session:
         nodes = {info["node-name"]: info for info in self.qmp.run("query-named-block-nodes")}
         image, files = nodes[node]["image"], []
         while image:
-            files.append(image["filename"])
+            name = image["filename"]
+            while name.startswith("json:"):  # When names are made up is another matter.
+                name = json.loads(name[5:])["file"]["filename"]
+            files.append(name)
             image = image.get("backing-image")
         self.lines.append(f"chain of {node}: {' '.join(files)}")
         self.lines.append("read-only: " + " ".join(sorted(
@@ -251,6 +254,108 @@ def nodes_of_a_commit_are_busy(s):
     s.ended()
 
 
+
+
+def image(name, size=8):
+    run("qemu-img", "create", "-q", "-f", "qcow2", name, f"{size}M")
+
+
+@script
+def overlays(s):
+    for name in ("new", "other"):
+        image(name)
+        add(s.qmp, name)
+    s.run("blockdev-snapshot", node="nope", overlay="new")
+    s.run("blockdev-snapshot", node="active", overlay="nope")
+    s.run("blockdev-snapshot", node="active", overlay="active")
+    s.run("blockdev-snapshot", node="mid", overlay="new")
+    s.run("blockdev-snapshot", node="active", overlay="new")
+    s.chain("new")
+    s.run("blockdev-snapshot", node="active", overlay="other")
+    s.run("blockdev-del", node_name="active")
+
+
+@script
+def overlays_by_file(s):
+    s.run("blockdev-snapshot-sync", snapshot_file="x")
+    s.run("blockdev-snapshot-sync", node_name="active", snapshot_file="x")
+    for more in ({"snapshot_node_name": "mid"}, {"snapshot_node_name": "x", "format": "nope"},
+                 {"snapshot_node_name": "x", "format": "raw"}, {"snapshot_node_name": "x", "mode": "existing"}):
+        s.run("blockdev-snapshot-sync", node_name="active", snapshot_file="x", **more)
+    s.run("blockdev-snapshot-sync", node_name="active", snapshot_file="no/x", snapshot_node_name="x")
+
+
+@script
+def a_failed_transaction_leaves_no_overlay(s):
+    image("new")
+    add(s.qmp, "new")
+    s.run("transaction", actions=[
+        {"type": "blockdev-snapshot", "data": {"node": "active", "overlay": "new"}},
+        {"type": "blockdev-snapshot-internal-sync", "data": {"device": "active", "name": "s"}},
+        {"type": "block-dirty-bitmap-add", "data": {"node": "new", "name": "b"}},
+        {"type": "abort", "data": {}}])
+    s.chain()
+    s.chain("new")
+    s.lines.append(str(parsed("qemu-img", "info", "-U", "--output=json", "active").get("snapshots")))
+
+
+@script
+def snapshots_inside(s):
+    s.run("blockdev-snapshot-internal-sync", device="nope", name="s")
+    s.run("blockdev-snapshot-internal-sync", device="active", name="")
+    s.run("blockdev-snapshot-internal-sync", device="active", name="s")
+    s.run("blockdev-snapshot-internal-sync", device="active", name="s")
+    s.run("blockdev-snapshot-delete-internal-sync", device="active")
+    s.run("blockdev-snapshot-delete-internal-sync", device="active", name="t")
+    s.run("blockdev-snapshot-delete-internal-sync", device="active", id="7", name="s")
+    gone = s.run("blockdev-snapshot-delete-internal-sync", device="active", name="s")
+    s.lines.append(f"{gone['id']} {gone['name']} {gone['vm-state-size']}")
+
+
+@script
+def another_name_of_the_backing_file(s):
+    s.run("change-backing-file", device="nope", image_node_name="active", backing_file="x")
+    s.run("change-backing-file", device="active", image_node_name="nope", backing_file="x")
+    s.run("change-backing-file", device="active", image_node_name="base", backing_file="x")
+    s.run("change-backing-file", device="active", image_node_name="top", backing_file="./mid")
+    s.chain()
+
+
+def options(name, **more):
+    return {"driver": "qcow2", "node-name": name, "file": {"driver": "file", "filename": name}, **more}
+
+
+@script
+def reopening(s):
+    image("one")
+    add(s.qmp, "one")
+    s.run("blockdev-reopen", options=[options("one")])
+    for more in ({"driver": "raw"}, {"node-name": "nope"}, {"file": "nope"}, {"file": {"driver": "nbd"}},
+                 {"file": {"driver": "file", "filename": "two"}}, {"force-share": True}, {"backing": "nope"},
+                 {"file": {"driver": "file", "filename": "one", "locking": "off"}},
+                 {"detect-zeroes": "unmap"}, {"backing": "one"}):
+        s.run("blockdev-reopen", options=[{**options("one"), **more}])
+    s.run("blockdev-reopen", options=[options("active")])
+    s.run("blockdev-reopen", options=[options("active", backing={"driver": "qcow2"})])
+    s.run("blockdev-reopen", options=[options("one", **{"read-only": True})])
+    s.chain("one")
+    s.run("blockdev-reopen", options=[options("one", backing="base")])
+    s.chain("one")
+    s.run("blockdev-reopen", options=[options("one", backing=None)])
+    s.chain("one")
+
+
+@script
+def reopening_of_several_nodes_is_one_change(s):
+    """The layers change places: neither order of single steps is possible."""
+    for name in ("one", "two"):
+        image(name)
+    add(s.qmp, "one")
+    add(s.qmp, "two", backing="one")
+    s.run("blockdev-reopen", options=[options("one", backing="two"), options("two", backing=None)])
+    s.chain("one")
+    s.run("blockdev-reopen", options=[options("one", backing=None), options("two", backing="two")])
+    s.chain("one")
 
 
 def play(name, daemon="emu-storage-daemon"):

@@ -15,6 +15,7 @@
 #include "emu/qmp/handlers/chain_jobs.h"
 #include "emu/qmp/handlers/chardev.h"
 #include "emu/qmp/handlers/control.h"
+#include "emu/qmp/handlers/graph_change.h"
 #include "emu/qmp/handlers/jobs.h"
 #include "emu/qmp/handlers/nbd.h"
 #include "emu/qmp/handlers/node_add.h"
@@ -125,13 +126,11 @@ static struct err *second_pass(struct front_end *fe, struct background *bg, int 
 }
 
 static const struct qmp_command_set *const command_sets[] = {
-    &control_commands,    &chardev_commands,
-    &yank_commands,       &node_add_commands,
-    &node_query_commands, &bitmap_commands,
-    &job_commands,        &block_job_commands,
-    &chain_job_commands,  &transaction_commands,
-    &export_commands,     &nbd_commands,
-    &object_commands,     NULL,
+    &control_commands,      &chardev_commands,     &yank_commands,
+    &node_add_commands,     &node_query_commands,  &bitmap_commands,
+    &job_commands,          &block_job_commands,   &chain_job_commands,
+    &graph_change_commands, &transaction_commands, &export_commands,
+    &nbd_commands,          &object_commands,      NULL,
 };
 
 int main(int argc, char **argv)

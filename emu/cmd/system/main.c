@@ -8,9 +8,11 @@
 #include "emu/cmd/system/system.h"
 #include "emu/qmp/handlers/bitmap.h"
 #include "emu/qmp/handlers/block_jobs.h"
+#include "emu/qmp/handlers/chain_jobs.h"
 #include "emu/qmp/handlers/chardev.h"
 #include "emu/qmp/handlers/control.h"
 #include "emu/qmp/handlers/device.h"
+#include "emu/qmp/handlers/graph_change.h"
 #include "emu/qmp/handlers/hmp.h"
 #include "emu/qmp/handlers/jobs.h"
 #include "emu/qmp/handlers/machine_query.h"
@@ -31,6 +33,8 @@ static const struct qmp_command_set *const command_sets[] = {
     &bitmap_commands,
     &job_commands,
     &block_job_commands,
+    &chain_job_commands,
+    &graph_change_commands,
     &transaction_commands,
     &export_commands,
     &nbd_commands,

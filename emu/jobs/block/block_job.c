@@ -27,14 +27,15 @@ static char *claim_identify(struct edge *edge)
     return xasprintf("block job '%s'", bj->job.id ? bj->job.id : "");
 }
 
-static const struct edge_parent_ops claim_named_ops = { .what = "block job",
-                                                        .describe = claim_describe,
-                                                        .identify = claim_identify };
+static const struct edge_parent_ops claim_named_ops = {
+    .what = "block job", .stays = true, .describe = claim_describe, .identify = claim_identify
+};
 static const struct edge_parent_ops claim_plain_ops = { .what = "block job",
+                                                        .stays = true,
                                                         .identify = claim_identify };
-static const struct edge_parent_ops claim_hidden_ops = { .what = "block job",
-                                                         .hidden = true,
-                                                         .identify = claim_identify };
+static const struct edge_parent_ops claim_hidden_ops = {
+    .what = "block job", .stays = true, .hidden = true, .identify = claim_identify
+};
 
 struct err *block_job_claim(struct block_job *bj, struct node *node, const char *name,
                             enum block_job_claim claim, uint32_t perm, uint32_t shared,

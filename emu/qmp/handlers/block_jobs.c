@@ -75,13 +75,13 @@ const char *job_id_or_device(const struct node *node, const char *given)
 }
 
 struct err *backup_from_args(struct world *world, const struct qapi_blockdev_backup *args,
-                             struct job_txn *txn, struct block_job **out)
+                             struct node *target, struct job_txn *txn, struct block_job **out)
 {
     struct backup_params params = {
-        .job = { .id = launch_job_id(args->job_id),
-                 .manual_finalize = !OPT_OR(args->auto_finalize, true),
+        .job = { .manual_finalize = !OPT_OR(args->auto_finalize, true),
                  .manual_dismiss = !OPT_OR(args->auto_dismiss, true),
                  .txn = txn },
+        .target = target,
         .sync = (enum sync_mode)args->sync,
         .bitmap = args->bitmap,
         .compress = OPT_OR(args->compress, false),
@@ -93,8 +93,10 @@ struct err *backup_from_args(struct world *world, const struct qapi_blockdev_bac
         .filter_name = args->filter_node_name,
     };
 
-    TRY(graph_lookup(world->graph, args->device, &params.source));
-    TRY(graph_lookup(world->graph, args->target, &params.target));
+    TRY(graph_lookup_disk(world->graph, args->device, &params.source));
+    if (!target)
+        TRY(graph_lookup_disk(world->graph, args->target, &params.target));
+    params.job.id = job_id_or_device(params.source, args->job_id);
     if (args->bitmap_mode.set) {
         params.bitmap_mode.set = true;
         params.bitmap_mode.value = (enum backup_bitmap_mode)args->bitmap_mode.value;
@@ -111,7 +113,7 @@ struct err *backup_from_args(struct world *world, const struct qapi_blockdev_bac
 static void blockdev_backup_handler(struct qmp_call *call, const struct qapi_blockdev_backup *args)
 {
     struct block_job *bj;
-    struct err *err = backup_from_args(call->world, args, NULL, &bj);
+    struct err *err = backup_from_args(call->world, args, NULL, NULL, &bj);
 
     if (err)
         qmp_reply(call, err);
@@ -124,8 +126,7 @@ static struct err *mirror_from_args(struct world *world,
                                     struct block_job **out)
 {
     struct mirror_params params = {
-        .job = { .id = launch_job_id(args->job_id),
-                 .manual_finalize = !OPT_OR(args->auto_finalize, true),
+        .job = { .manual_finalize = !OPT_OR(args->auto_finalize, true),
                  .manual_dismiss = !OPT_OR(args->auto_dismiss, true) },
         .replaces = args->replaces,
         .sync = (enum sync_mode)args->sync,
@@ -142,8 +143,9 @@ static struct err *mirror_from_args(struct world *world,
             (enum mirror_copy_mode)OPT_OR(args->copy_mode, QAPI_MIRROR_COPY_MODE_BACKGROUND),
     };
 
-    TRY(graph_lookup(world->graph, args->device, &params.source));
-    TRY(graph_lookup(world->graph, args->target, &params.target));
+    TRY(graph_lookup_disk(world->graph, args->device, &params.source));
+    TRY(graph_lookup_disk(world->graph, args->target, &params.target));
+    params.job.id = job_id_or_device(params.source, args->job_id);
     return mirror_new(world->jobs, &params, out);
 }
 

@@ -11,9 +11,13 @@ struct world;
 
 extern const struct qmp_command_set block_job_commands;
 
-/* Makes the job of a blockdev-backup, CREATED; txn may be NULL. For transactions, too. */
+/*
+ * Makes the job of a blockdev-backup, CREATED; target NULL: the node that args names; txn may be NULL. For transactions,
+ * too.
+ */
 struct err *backup_from_args(struct world *world, const struct qapi_blockdev_backup *args,
-                             struct job_txn *txn, struct block_job **out) MUST_USE;
+                             struct node *target, struct job_txn *txn,
+                             struct block_job **out) MUST_USE;
 
 /*
  * Waits for the locks of a job just made, starts it and answers the call. held: it is seen to pause first, as when the

@@ -1,242 +1,111 @@
 /*
  * Transactions.
  *
- * Actions take effect one after the other, each noting how to undo it. When one fails, those
- * before it are undone in reverse order. When all have succeeded, the locks of the jobs made are
- * waited for, one by one; then everything is committed, jobs in reverse order of their making.
- * All filters of backups are in place before the first wait, so that all show one moment.
+ * First the preparations, which may take time: files are made and nodes opened, and nobody notices. Then the nodes that
+ * need it are drained, and the actions take effect one after the other, each noting how to undo it. When one fails,
+ * those before it are undone in reverse order. When all have succeeded, the locks that they need are waited for, one by
+ * one; then everything is committed, jobs in reverse order of their making. All filters of backups and all overlays are
+ * in place before the first of these waits, so that all show one moment.
  */
-
-#include "emu/qmp/handlers/transaction.h"
 
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
-#include "emu/base/log.h"
 #include "emu/jobs/block/launch.h"
 #include "emu/jobs/job_txn.h"
 #include "emu/jobs/job_verbs.h"
 #include "emu/qmp/handlers/block_jobs.h"
+#include "emu/qmp/handlers/transaction_priv.h"
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/qmp_transaction.h" // Generated.
-#include "emu/storage/bitmap.h"
 
-/* What an action did. */
-struct step {
-    const struct qapi_transaction_action *action;
-    struct bitmap *bitmap;  /* Borrowed; after a remove: out of its node's list. */
-    struct hbitmap *before; /* Owned; content to go back to. */
-    bool was_enabled;
-    char *job_id; /* Owned. */
-    bool done;
-};
-
-struct transaction {
-    struct qmp_call *call;
-    struct job_txn *txn; /* Owned; NULL unless grouped. */
-    struct step *steps;  /* Owned; one per action. */
-    size_t count;
-    size_t settling; /* Next step whose locks to wait for. */
-};
-
-/* The job of a step if it can still be started; another client may have cancelled it. */
-static struct block_job *step_job(struct transaction *t, const struct step *step)
+static struct err *abort_apply(struct transaction *t, struct step *step)
 {
-    struct job *job = step->job_id ? map_get(&t->call->world->jobs->by_id, step->job_id) : NULL;
-
-    return job && job->status == JOB_CREATED ? block_job_of(job) : NULL;
+    (void)t;
+    (void)step;
+    return err_new("Transaction aborted using Abort action");
 }
 
-/* ---- Doing ---- */
+static const struct action_ops abort_action = { .apply = abort_apply };
 
-static struct err *save_content(struct step *step)
+const struct action_ops *action_ops_of(enum qapi_transaction_action_kind kind)
 {
-    step->before = hbitmap_copy(step->bitmap->map);
-    return step->before ? NULL
-                        : err_new("Out of memory for a copy of bitmap '%s'", step->bitmap->name);
-}
-
-static struct err *find_bitmap(struct transaction *t, struct step *step,
-                               const struct qapi_block_dirty_bitmap *args, enum bitmap_use use)
-{
-    TRY(bitmap_lookup(t->call->world->graph, args->node, args->name, &step->bitmap));
-    return bitmap_check(step->bitmap, use);
-}
-
-static struct err *do_add(struct transaction *t, struct step *step,
-                          const struct qapi_block_dirty_bitmap_add *args)
-{
-    struct node *node;
-
-    TRY(graph_lookup(t->call->world->graph, args->node, &node));
-    if (args->persistent.set && args->persistent.value)
-        TRY(bitmap_check_persistent(node, args->name,
-                                    args->granularity.set ? args->granularity.value : 0));
-    return bitmap_add(node, args->name, args->granularity.set ? args->granularity.value : 0,
-                      args->persistent.set && args->persistent.value,
-                      args->disabled.set && args->disabled.value, &step->bitmap);
-}
-
-static struct err *do_remove(struct transaction *t, struct step *step,
-                             const struct qapi_block_dirty_bitmap *args)
-{
-    TRY(find_bitmap(t, step, args, BITMAP_USE_REMOVE));
-    /* Out of sight for the actions that follow, freed by the commit. */
-    list_del(&step->bitmap->link);
-    return NULL;
-}
-
-static struct err *do_clear(struct transaction *t, struct step *step,
-                            const struct qapi_block_dirty_bitmap *args)
-{
-    TRY(find_bitmap(t, step, args, BITMAP_USE_CHANGE));
-    TRY(save_content(step));
-    hbitmap_reset_all(step->bitmap->map);
-    return NULL;
-}
-
-static struct err *do_switch(struct transaction *t, struct step *step,
-                             const struct qapi_block_dirty_bitmap *args, bool on)
-{
-    TRY(find_bitmap(t, step, args, BITMAP_USE_CHANGE));
-    step->was_enabled = step->bitmap->enabled;
-    step->bitmap->enabled = on;
-    return NULL;
-}
-
-static struct err *merge_one(struct transaction *t, struct step *step, const char *node_name,
-                             const struct qapi_block_dirty_bitmap_or_str *from)
-{
-    const bool local = from->kind == QAPI_BLOCK_DIRTY_BITMAP_OR_STR_LOCAL;
-    struct bitmap *source;
-
-    TRY(bitmap_lookup(t->call->world->graph, local ? node_name : from->u.external->node,
-                      local ? from->u.local : from->u.external->name, &source));
-    TRY(bitmap_check(source, BITMAP_USE_READ));
-    if (hbitmap_size(source->map) != hbitmap_size(step->bitmap->map))
-        return err_new(
-            "Bitmaps are of different sizes (destination size is %llu, source size is %llu) and "
-            "can't be merged",
-            (unsigned long long)hbitmap_size(step->bitmap->map),
-            (unsigned long long)hbitmap_size(source->map));
-    hbitmap_merge(step->bitmap->map, source->map);
-    return NULL;
-}
-
-static struct err *do_merge(struct transaction *t, struct step *step,
-                            const struct qapi_block_dirty_bitmap_merge *args)
-{
-    struct err *err = NULL;
-
-    TRY(bitmap_lookup(t->call->world->graph, args->node, args->target, &step->bitmap));
-    TRY(bitmap_check(step->bitmap, BITMAP_USE_CHANGE));
-    TRY(save_content(step));
-    for (size_t i = 0; i < args->bitmaps.len && !err; i++)
-        err = merge_one(t, step, args->node, &args->bitmaps.items[i]);
-    return err;
-}
-
-static struct err *do_backup(struct transaction *t, struct step *step,
-                             const struct qapi_blockdev_backup *args)
-{
-    struct block_job *bj;
-
-    TRY(backup_from_args(t->call->world, args, t->txn, &bj));
-    step->job_id = xstrdup(bj->job.id);
-    return NULL;
-}
-
-static struct err *step_do(struct transaction *t, struct step *step)
-{
-    const struct qapi_transaction_action *action = step->action;
-
-    switch (action->type) {
-    case QAPI_TRANSACTION_ACTION_KIND_ABORT:
-        return err_new("Transaction aborted using Abort action");
-    case QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ADD:
-        return do_add(t, step, action->u.block_dirty_bitmap_add.data);
-    case QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_REMOVE:
-        return do_remove(t, step, action->u.block_dirty_bitmap_remove.data);
-    case QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_CLEAR:
-        return do_clear(t, step, action->u.block_dirty_bitmap_clear.data);
-    case QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ENABLE:
-        return do_switch(t, step, action->u.block_dirty_bitmap_enable.data, true);
-    case QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_DISABLE:
-        return do_switch(t, step, action->u.block_dirty_bitmap_disable.data, false);
-    case QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_MERGE:
-        return do_merge(t, step, action->u.block_dirty_bitmap_merge.data);
-    case QAPI_TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP:
-        return do_backup(t, step, action->u.blockdev_backup.data);
+    switch (kind) {
+    case QAPI_TRANSACTION_ACTION_KIND_ABORT: return &abort_action;
+    case QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ADD: return &bitmap_add_action;
+    case QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_REMOVE: return &bitmap_remove_action;
+    case QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_CLEAR: return &bitmap_clear_action;
+    case QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ENABLE: return &bitmap_enable_action;
+    case QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_DISABLE: return &bitmap_disable_action;
+    case QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_MERGE: return &bitmap_merge_action;
+    case QAPI_TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP: return &blockdev_backup_action;
+    case QAPI_TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT: return &snapshot_action;
+    case QAPI_TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_INTERNAL_SYNC:
+        return &snapshot_internal_action;
+    case QAPI_TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC: return &snapshot_sync_action;
+    case QAPI_TRANSACTION_ACTION_KIND_DRIVE_BACKUP: return &drive_backup_action;
     }
     unreachable();
 }
 
-/* ---- Undoing and committing ---- */
-
-static void step_undo(struct transaction *t, struct step *step)
+static struct job *job_of(const struct step *step)
 {
-    struct block_job *bj = step_job(t, step);
-
-    if (bj)
-        err_ignore(job_cancel(&bj->job, JOB_CANCEL_FORCE));
-    if (!step->bitmap)
-        return;
-    /* An action that failed half way is undone as well, as far as it got. */
-    if (step->before) {
-        hbitmap_reset_all(step->bitmap->map);
-        hbitmap_merge(step->bitmap->map, step->before);
-    }
-    if (!step->done)
-        return;
-    if (step->action->type == QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ADD)
-        bitmap_free(step->bitmap);
-    else if (step->action->type == QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_REMOVE)
-        list_add_tail(&step->bitmap->node->bitmaps, &step->bitmap->link);
-    else if (step->action->type == QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_ENABLE ||
-             step->action->type == QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_DISABLE)
-        step->bitmap->enabled = step->was_enabled;
+    return step->job_id ? map_get(&step->t->call->world->jobs->by_id, step->job_id) : NULL;
 }
 
-/* The transaction has succeeded without it; a bitmap that stays in the image is one that is in use there. */
-static void removed_later(void *arg, struct err *err)
+struct block_job *step_job(const struct step *step)
 {
-    if (err)
-        log_err("Removing a bitmap", err);
+    struct job *job = job_of(step);
+
+    return job && job->status == JOB_CREATED ? block_job_of(job) : NULL;
 }
+
+/* ---- The end ---- */
 
 static void transaction_commit(struct transaction *t)
 {
     for (size_t i = t->count; i-- > 0;) {
         struct step *step = &t->steps[i];
-        struct block_job *bj = step_job(t, step);
+        struct block_job *bj = step_job(step);
 
         if (bj)
             launch_start_held(bj);
-        if (step->action->type == QAPI_TRANSACTION_ACTION_KIND_BLOCK_DIRTY_BITMAP_REMOVE) {
-            list_add_tail(&step->bitmap->node->bitmaps, &step->bitmap->link);
-            bitmap_remove(step->bitmap, removed_later, NULL);
-        }
+        if (step->ops->commit)
+            step->ops->commit(t, step);
     }
     for (size_t i = t->count; i-- > 0;) {
-        struct job *job =
-            t->steps[i].job_id ? map_get(&t->call->world->jobs->by_id, t->steps[i].job_id) : NULL;
+        struct job *job = job_of(&t->steps[i]);
 
         if (job && job->pause_count > 0)
             launch_let_go(block_job_of(job));
     }
 }
 
-/* Replies and frees. Takes err. */
-static void transaction_end(struct transaction *t, struct err *err)
+static void transaction_undo(struct transaction *t)
 {
-    if (err) {
-        for (size_t i = t->count; i-- > 0;)
-            step_undo(t, &t->steps[i]);
-    } else {
-        transaction_commit(t);
+    for (size_t i = t->reached; i-- > 0;) {
+        struct step *step = &t->steps[i];
+        struct block_job *bj = step_job(step);
+
+        if (bj)
+            err_ignore(job_cancel(&bj->job, JOB_CANCEL_FORCE));
+        if (step->ops->undo)
+            step->ops->undo(t, step);
     }
+}
+
+/* Replies and frees. Takes err. */
+static void transaction_reply(struct transaction *t, struct err *err)
+{
     for (size_t i = 0; i < t->count; i++) {
-        hbitmap_free(t->steps[i].before);
-        xfree(t->steps[i].job_id);
+        struct step *step = &t->steps[i];
+
+        drain_end(&step->drain);
+        if (step->other)
+            node_unref(step->other);
+        if (step->node)
+            node_unref(step->node);
+        hbitmap_free(step->before);
+        xfree(step->job_id);
     }
     job_txn_unref(t->txn);
     qmp_reply(t->call, err);
@@ -244,22 +113,41 @@ static void transaction_end(struct transaction *t, struct err *err)
     xfree(t);
 }
 
-static void step_settled(void *arg, struct err *err);
-
-static void transaction_settle(struct transaction *t)
+static void transaction_finish(struct transaction *t)
 {
-    while (t->settling < t->count) {
-        struct block_job *bj = step_job(t, &t->steps[t->settling++]);
+    while (t->next < t->count) {
+        struct step *step = &t->steps[t->next];
 
-        if (bj) {
-            block_job_settle(bj, step_settled, t);
+        if (step->ops->finish) {
+            step->ops->finish(t, step);
             return;
         }
+        t->next++;
     }
-    transaction_end(t, NULL);
+    transaction_reply(t, NULL);
 }
 
-static void step_settled(void *arg, struct err *err)
+/* Takes err. */
+static void transaction_end(struct transaction *t, struct err *err)
+{
+    t->phase = TRANSACTION_END;
+    t->next = 0;
+    if (err) {
+        transaction_undo(t);
+        transaction_reply(t, err);
+        return;
+    }
+    transaction_commit(t);
+    for (size_t i = 0; i < t->count; i++)
+        drain_end(&t->steps[i].drain);
+    transaction_finish(t);
+}
+
+/* ---- Phases ---- */
+
+static void transaction_settle(struct transaction *t);
+
+static void settled(void *arg, struct err *err)
 {
     struct transaction *t = arg;
 
@@ -269,10 +157,135 @@ static void step_settled(void *arg, struct err *err)
         transaction_settle(t);
 }
 
+static void transaction_settle(struct transaction *t)
+{
+    t->phase = TRANSACTION_SETTLE;
+    while (t->next < t->count) {
+        struct step *step = &t->steps[t->next++];
+        struct block_job *bj = step_job(step);
+
+        if (bj) {
+            block_job_settle(bj, settled, t);
+            return;
+        }
+        if (step->other) {
+            node_settle(step->other, settled, t);
+            return;
+        }
+    }
+    transaction_end(t, NULL);
+}
+
+static void transaction_apply(struct transaction *t)
+{
+    t->phase = TRANSACTION_APPLY;
+    while (t->next < t->count) {
+        struct step *step = &t->steps[t->next];
+        struct err *err;
+
+        t->reached = t->next + 1;
+        if (step->ops->apply_start) {
+            step->ops->apply_start(t, step);
+            return;
+        }
+        err = step->ops->apply(t, step);
+        if (err) {
+            transaction_end(t, err);
+            return;
+        }
+        step->done = true;
+        t->next++;
+    }
+    t->next = 0;
+    transaction_settle(t);
+}
+
+static void drained(struct drain *drain)
+{
+    struct transaction *t = container_of(drain, struct step, drain)->t;
+
+    if (--t->draining == 0)
+        transaction_apply(t);
+}
+
+static void transaction_drain(struct transaction *t)
+{
+    t->phase = TRANSACTION_DRAIN;
+    t->next = 0;
+    for (size_t i = 0; i < t->count; i++)
+        t->draining += t->steps[i].ops->drains;
+    if (!t->draining) {
+        transaction_apply(t);
+        return;
+    }
+    for (size_t i = 0; i < t->count; i++) {
+        if (t->steps[i].ops->drains)
+            drain_begin(&t->steps[i].drain, t->steps[i].node, drained);
+    }
+}
+
+static void transaction_prepare(struct transaction *t)
+{
+    while (t->next < t->count) {
+        struct step *step = &t->steps[t->next];
+
+        if (step->ops->prepare) {
+            step->ops->prepare(t, step);
+            return;
+        }
+        t->next++;
+    }
+    transaction_drain(t);
+}
+
+void step_done(struct step *step, struct err *err)
+{
+    struct transaction *t = step->t;
+
+    if (err) {
+        transaction_end(t, err);
+        return;
+    }
+    t->next++;
+    if (t->phase == TRANSACTION_END) {
+        transaction_finish(t);
+    } else if (t->phase == TRANSACTION_PREPARE) {
+        transaction_prepare(t);
+    } else {
+        step->done = true;
+        transaction_apply(t);
+    }
+}
+
+/* ---- Starting ---- */
+
+static void transaction_start(struct qmp_call *call, const struct qapi_transaction_action *actions,
+                              size_t count, bool grouped, struct transaction *t)
+{
+    t->call = call;
+    t->txn = grouped ? job_txn_new() : NULL;
+    t->steps = NEW_ARRAY(struct step, count);
+    t->count = count;
+    for (size_t i = 0; i < count; i++) {
+        t->steps[i].t = t;
+        t->steps[i].action = &actions[i];
+        t->steps[i].ops = action_ops_of(actions[i].type);
+    }
+    transaction_prepare(t);
+}
+
+void transaction_single(struct qmp_call *call, const struct qapi_transaction_action *action)
+{
+    struct transaction *t = NEW(struct transaction);
+
+    t->single = *action;
+    transaction_start(call, &t->single, 1, false, t);
+}
+
 static struct err *check_grouped(const struct qapi_transaction_args *args)
 {
     for (size_t i = 0; i < args->actions.len; i++) {
-        if (args->actions.items[i].type != QAPI_TRANSACTION_ACTION_KIND_BLOCKDEV_BACKUP)
+        if (!action_ops_of(args->actions.items[i].type)->grouped)
             return err_new(
                 "Action '%s' does not support transaction property completion-mode = grouped",
                 qapi_transaction_action_kind_name(args->actions.items[i].type));
@@ -286,27 +299,12 @@ static void transaction_handler(struct qmp_call *call, const struct qapi_transac
         args->properties && args->properties->completion_mode.set &&
         args->properties->completion_mode.value == QAPI_ACTION_COMPLETION_MODE_GROUPED;
     struct err *err = grouped ? check_grouped(args) : NULL;
-    struct transaction *t;
 
-    if (err) {
-        qmp_reply(call, err);
-        return;
-    }
-    t = NEW(struct transaction);
-    t->call = call;
-    t->txn = grouped ? job_txn_new() : NULL;
-    t->steps = NEW_ARRAY(struct step, args->actions.len);
-    for (size_t i = 0; i < args->actions.len && !err; i++) {
-        struct step *step = &t->steps[t->count++];
-
-        step->action = &args->actions.items[i];
-        err = step_do(t, step);
-        step->done = !err;
-    }
     if (err)
-        transaction_end(t, err);
+        qmp_reply(call, err);
     else
-        transaction_settle(t);
+        transaction_start(call, args->actions.items, args->actions.len, grouped,
+                          NEW(struct transaction));
 }
 
 const struct qmp_command_set transaction_commands = {

@@ -1,0 +1,210 @@
+/* Commands that change the graph of nodes. */
+
+#include "emu/qmp/handlers/graph_change.h"
+
+#include "emu/base/alloc.h"
+#include "emu/jobs/block/chain.h"
+#include "emu/qmp/handlers/transaction.h"
+#include "emu/qmp/handlers/world.h"
+#include "emu/qmp/qmp_block_chain.h" // Generated.
+#include "emu/storage/backend.h"
+#include "emu/storage/reopen.h"
+#include "emu/storage/snapshot.h"
+
+static void answer(void *arg, struct err *err) { qmp_reply(arg, err); }
+
+/* ---- Transactions of one action. What args points to is the call's. ---- */
+
+static void blockdev_snapshot_handler(struct qmp_call *call,
+                                      const struct qapi_blockdev_snapshot *args)
+{
+    transaction_single(call, &(struct qapi_transaction_action){
+                                 .type = QAPI_TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT,
+                                 .u.blockdev_snapshot.data = (void *)(uintptr_t)args });
+}
+
+static void blockdev_snapshot_sync_handler(struct qmp_call *call,
+                                           const struct qapi_blockdev_snapshot_sync *args)
+{
+    transaction_single(call, &(struct qapi_transaction_action){
+                                 .type = QAPI_TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_SYNC,
+                                 .u.blockdev_snapshot_sync.data = (void *)(uintptr_t)args });
+}
+
+static void blockdev_snapshot_internal_sync_handler(
+    struct qmp_call *call, const struct qapi_blockdev_snapshot_internal *args)
+{
+    transaction_single(call,
+                       &(struct qapi_transaction_action){
+                           .type = QAPI_TRANSACTION_ACTION_KIND_BLOCKDEV_SNAPSHOT_INTERNAL_SYNC,
+                           .u.blockdev_snapshot_internal_sync.data = (void *)(uintptr_t)args });
+}
+
+static void drive_backup_handler(struct qmp_call *call, const struct qapi_drive_backup *args)
+{
+    transaction_single(
+        call, &(struct qapi_transaction_action){ .type = QAPI_TRANSACTION_ACTION_KIND_DRIVE_BACKUP,
+                                                 .u.drive_backup.data = (void *)(uintptr_t)args });
+}
+
+/* ---- Deleting a snapshot in an image ---- */
+
+struct snapshot_deletion {
+    struct qmp_call *call;
+    struct node *node; /* Reference. */
+    struct drain drain;
+    struct snapshot_info info;
+};
+
+static void deleted(void *arg, struct err *err)
+{
+    struct snapshot_deletion *deletion = arg;
+    const struct snapshot_info *info = &deletion->info;
+
+    drain_end(&deletion->drain);
+    if (err) {
+        qmp_reply(deletion->call, err);
+    } else {
+        struct qapi_snapshot_info facts = {
+            .id = deletion->info.id,
+            .name = deletion->info.name,
+            .vm_state_size = (int64_t)info->vm_state_size,
+            .date_sec = info->date_sec,
+            .date_nsec = info->date_nsec,
+            .vm_clock_sec = (int64_t)(info->vm_clock_nsec / 1000000000),
+            .vm_clock_nsec = (int64_t)(info->vm_clock_nsec % 1000000000),
+            .icount = { .set = info->icount != UINT64_MAX, .value = (int64_t)info->icount },
+        };
+
+        qmp_reply_blockdev_snapshot_delete_internal_sync(deletion->call, &facts);
+    }
+    node_unref(deletion->node);
+    xfree(deletion);
+}
+
+static void deletion_drained(struct drain *drain)
+{
+    struct snapshot_deletion *deletion = container_of(drain, struct snapshot_deletion, drain);
+
+    node_snapshot_remove(deletion->node, deletion->info.id, deleted, deletion);
+}
+
+static struct err *find_snapshot(
+    struct graph *graph, const struct qapi_blockdev_snapshot_delete_internal_sync_args *args,
+    struct node **node, struct snapshot_info *out)
+{
+    const struct snapshot_info *info;
+
+    TRY(graph_lookup_disk(graph, args->device, node));
+    if (!args->id && !args->name)
+        return err_new("Name or id must be provided");
+    info = node_snapshot_find(*node, args->id, args->name);
+    if (!info)
+        return err_new("Snapshot with id '%s' and name '%s' does not exist on device '%s'",
+                       args->id ? args->id : "null", args->name ? args->name : "null",
+                       args->device);
+    *out = *info;
+    return NULL;
+}
+
+static void blockdev_snapshot_delete_internal_sync_handler(
+    struct qmp_call *call, const struct qapi_blockdev_snapshot_delete_internal_sync_args *args)
+{
+    struct snapshot_info info;
+    struct snapshot_deletion *deletion;
+    struct node *node;
+    struct err *err = find_snapshot(call->world->graph, args, &node, &info);
+
+    if (err) {
+        qmp_reply(call, err);
+        return;
+    }
+    deletion = NEW(struct snapshot_deletion);
+    deletion->call = call;
+    deletion->node = node_ref(node);
+    deletion->info = info;
+    drain_begin(&deletion->drain, node, deletion_drained);
+}
+
+/* ---- The name of a backing file ---- */
+
+struct renaming {
+    struct qmp_call *call;
+    struct chain_change change;
+};
+
+static void renamed(void *arg, struct err *err)
+{
+    struct renaming *renaming = arg;
+
+    qmp_reply(renaming->call, err);
+    xfree(renaming);
+}
+
+static struct err *find_image(struct graph *graph, const struct qapi_change_backing_file_args *args,
+                              struct node **out)
+{
+    struct node *device;
+
+    TRY(graph_lookup_disk(graph, args->device, &device));
+    TRY(graph_lookup_either(graph, NULL, args->image_node_name, out));
+    if (!(*out)->backing)
+        return err_new("not allowing backing file change on an image without a backing file");
+    if (!chain_contains(device, *out))
+        return err_new("'%s' and image file are not in the same chain", args->device);
+    return NULL;
+}
+
+static void change_backing_file_handler(struct qmp_call *call,
+                                        const struct qapi_change_backing_file_args *args)
+{
+    struct node *node;
+    struct err *err = find_image(call->world->graph, args, &node);
+    struct renaming *renaming;
+
+    if (err) {
+        qmp_reply(call, err);
+        return;
+    }
+    renaming = NEW(struct renaming);
+    renaming->call = call;
+    chain_change_start(&renaming->change,
+                       &(struct chain_change_options){
+                           .node = node, .base = node->backing->node, .name = args->backing_file },
+                       renamed, renaming);
+}
+
+/* ---- Reopening ---- */
+
+static void blockdev_reopen_handler(struct qmp_call *call,
+                                    const struct qapi_blockdev_reopen_args *args)
+{
+    struct reopen *reopen = reopen_new(call->world->graph);
+    struct err *err = NULL;
+
+    for (size_t i = 0; i < args->options.len && !err; i++) {
+        struct json *options = qapi_encode_blockdev_options(&args->options.items[i]);
+
+        err = reopen_add(reopen, options);
+        json_free(options);
+    }
+    if (err) {
+        reopen_free(reopen);
+        qmp_reply(call, err);
+        return;
+    }
+    reopen_run(reopen, answer, call);
+}
+
+const struct qmp_command_set graph_change_commands = {
+    .commands = { QMP_COMMAND(blockdev_snapshot, blockdev_snapshot_handler),
+                  QMP_COMMAND(blockdev_snapshot_sync, blockdev_snapshot_sync_handler),
+                  QMP_COMMAND(blockdev_snapshot_internal_sync,
+                              blockdev_snapshot_internal_sync_handler),
+                  QMP_COMMAND(blockdev_snapshot_delete_internal_sync,
+                              blockdev_snapshot_delete_internal_sync_handler),
+                  QMP_COMMAND(change_backing_file, change_backing_file_handler),
+                  QMP_COMMAND(blockdev_reopen, blockdev_reopen_handler),
+                  QMP_COMMAND(drive_backup, drive_backup_handler), QMP_COMMAND_END },
+    .events = { NULL },
+};
