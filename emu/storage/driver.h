@@ -208,6 +208,9 @@ extern const struct driver driver_file, driver_raw, driver_null_co, driver_null_
     driver_nbd;
 extern const struct driver driver_luks;
 extern const struct driver driver_qcow;
+extern const struct driver driver_parallels;
+extern const struct driver driver_bochs;
+extern const struct driver driver_cloop;
 extern const struct driver driver_qed;
 extern const struct driver driver_vdi;
 extern const struct driver driver_vpc;

@@ -418,13 +418,16 @@ static struct err *create_format(struct tool *tool, const struct create_spec *sp
     return err;
 }
 
-/* The tools round the size of qcow2 images up to whole sectors, where QMP refuses it. */
+/* The tools round the size of these images up to whole sectors, where QMP refuses it. */
 static void round_size(const struct driver *driver, struct json *values)
 {
+    static const char *const rounded[] = { "parallels", "qcow", "qcow2", "qed" };
     uint64_t size;
+    bool rounds = false;
 
-    if (strcmp(driver->name, "qcow2") == 0 &&
-        json_as_uint64(json_object_get(values, "size"), &size) && size <= INT64_MAX)
+    for (size_t i = 0; i < ARRAY_LEN(rounded); i++)
+        rounds |= strcmp(driver->name, rounded[i]) == 0;
+    if (rounds && json_as_uint64(json_object_get(values, "size"), &size) && size <= INT64_MAX)
         json_object_set_uint(values, "size", (size + 511) / 512 * 512);
 }
 

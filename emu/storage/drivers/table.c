@@ -3,11 +3,14 @@
 
 const struct driver *const all_drivers[] = {
     /* clang-format off */
+    &driver_bochs,
+    &driver_cloop,
     &driver_file,
     &driver_luks,
     &driver_nbd,
     &driver_null_aio,
     &driver_null_co,
+    &driver_parallels,
     &driver_qcow,
     &driver_qcow2,
     &driver_qed,
