@@ -9,6 +9,8 @@
 #include "emu/storage/drivers/qcow2/amend.h"
 #include "emu/storage/drivers/qcow2/check_image.h"
 #include "emu/storage/drivers/qcow2/create.h"
+#include "emu/storage/drivers/qcow2/empty.h"
+#include "emu/storage/drivers/qcow2/measure.h"
 #include "emu/storage/drivers/qcow2/op.h"
 #include "emu/storage/drivers/qcow2/open.h"
 #include "emu/storage/drivers/qcow2/qcow2.h"
@@ -169,5 +171,7 @@ const struct driver driver_qcow2 = {
     .create_options = qcow2_create_options,
     .snapshots = &qcow2_snapshot_ops,
     .amend = qcow2_amend,
+    .measure = qcow2_measure,
+    .make_empty = qcow2_make_empty,
     .amend_options = qcow2_amend_options,
 };

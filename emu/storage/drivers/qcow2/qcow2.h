@@ -156,6 +156,15 @@ static inline uint64_t qcow2_readable_end(const struct qcow2 *q, uint64_t offset
     return (uint64_t)q->l1.count << bits;
 }
 
+/* Notes that the file was cut to this length; all is settled and nothing lies behind. */
+static inline void qcow2_file_cut(struct qcow2 *q, uint64_t end)
+{
+    if (end < q->file_size)
+        q->file_size = end;
+    if (end < q->fresh_from)
+        q->fresh_from = end;
+}
+
 /* Notes that the file is at least this long. */
 static inline void qcow2_file_grew(struct qcow2 *q, uint64_t end)
 {

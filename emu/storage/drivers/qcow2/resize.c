@@ -302,13 +302,7 @@ static int resize_plan(struct qcow2_shadow *s)
 
 static void resize_published(struct qcow2_shadow *s)
 {
-    struct resize *r = resize_of(s);
-    struct qcow2 *q = s->q;
-    uint64_t used = qcow2_counts_used(&s->new) << s->new.block_bits;
-
-    while (used && !qcow2_counts_get(&s->new, used - 1))
-        used--;
-    r->file_end = used << q->geo.cluster_bits;
+    resize_of(s)->file_end = qcow2_shadow_end(s);
 }
 
 static void shadow_done(struct qcow2_shadow *s, struct err *err)
@@ -355,12 +349,9 @@ static void start_shadow(struct resize *r)
 static void cut_done(void *arg, struct err *err)
 {
     struct resize *r = arg;
-    struct qcow2 *q = r->q;
 
-    if (!err) {
-        q->file_size = MIN(q->file_size, r->file_end);
-        q->fresh_from = MIN(q->fresh_from, r->file_end);
-    }
+    if (!err)
+        qcow2_file_cut(r->q, r->file_end);
     err_ignore(err); /* A file that keeps its length is no failure. */
     resize_end(r, NULL);
 }

@@ -137,6 +137,15 @@ int qcow2_shadow_alloc(struct qcow2_shadow *s, uint64_t count, uint64_t refs, ui
     return 0;
 }
 
+uint64_t qcow2_shadow_end(const struct qcow2_shadow *s)
+{
+    uint64_t used = qcow2_counts_used(&s->new) << s->new.block_bits;
+
+    while (used && !qcow2_counts_get(&s->new, used - 1))
+        used--;
+    return used << s->q->geo.cluster_bits;
+}
+
 int qcow2_shadow_make_l1(struct qcow2_shadow *s, uint32_t count)
 {
     s->l1 = try_calloc(MAX(count, 1U), sizeof(uint64_t));

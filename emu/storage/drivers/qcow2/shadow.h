@@ -119,6 +119,8 @@ MUST_USE int qcow2_shadow_write(struct qcow2_shadow *s, uint64_t offset, const v
                                 uint64_t len);
 /* Has data written before the header changes. Takes data if owned. */
 void qcow2_shadow_piece(struct qcow2_shadow *s, struct qcow2_piece piece);
+/* For published(): the end of the last cluster that is in use. */
+uint64_t qcow2_shadow_end(const struct qcow2_shadow *s);
 /* The new active table, all zero. It is placed and written by the machine at the end of the plan. */
 MUST_USE int qcow2_shadow_make_l1(struct qcow2_shadow *s, uint32_t count);
 
