@@ -191,8 +191,13 @@ static struct err *protocol_options(const char *filename, struct json **out)
         json_object_set_str(options, "driver", driver);
         xfree(driver);
     } else if (str_has_prefix(filename, "file:") || !len) {
+        const char *path = len ? filename + len + 1 : filename;
+        /* A path with a colon must not be taken for a protocol when it is read again. */
+        char *plain = protocol_len(path) ? xasprintf("./%s", path) : xstrdup(path);
+
         json_object_set_str(options, "driver", "file");
-        json_object_set_str(options, "filename", len ? filename + len + 1 : filename);
+        json_object_set_str(options, "filename", plain);
+        xfree(plain);
     } else {
         err = err_new("Unknown protocol '%.*s'", (int)len, filename);
     }

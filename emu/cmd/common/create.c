@@ -9,6 +9,7 @@
 #include "emu/base/keyval.h"
 #include "emu/base/str.h"
 #include "emu/storage/create.h"
+#include "emu/storage/open.h"
 
 struct err *image_create_check_format(struct tool *tool, const char *format)
 {
@@ -95,21 +96,11 @@ static struct err *set_backing_values(const struct create_spec *spec,
                                         : err_new("Expected backing file name, got empty string");
 }
 
-/* The path of a backing file named in an image: relative names count from the image's folder. */
-static char *resolve_backing(const char *image, const char *backing)
-{
-    const char *slash = strrchr(image, '/');
-
-    if (!slash || backing[0] == '/' || strchr(backing, ':'))
-        return xstrdup(backing);
-    return xasprintf("%.*s/%s", (int)(slash - image), image, backing);
-}
-
 /* Opens the backing file to see that it is there and how large it is. */
 static struct err *examine_backing(struct tool *tool, const struct create_spec *spec,
                                    const char *backing, const char *format, uint64_t *size)
 {
-    char *path = resolve_backing(spec->filename, backing);
+    char *path = filename_resolve(spec->filename, backing);
     struct image_spec image_spec = {
         .name = path, .format = format, .force_share = true, .flags = NODE_OPEN_NO_IO
     };
@@ -119,7 +110,7 @@ static struct err *examine_backing(struct tool *tool, const struct create_spec *
     if (format && !driver_find(tool->graph, format))
         err = err_new("Unknown driver '%s'", format);
     else
-        err = image_open(tool, &image_spec, &image);
+        err = image_open_plain(tool, &image_spec, &image);
     if (err) {
         err_hint_append(err, "Could not open backing image.\n");
     } else {

@@ -235,6 +235,7 @@ static struct err *copy_all(struct conversion *cv)
     int result;
 
     cv->zero = target_is_zero(cv);
+    cv->zero_behind = cv->zero || (!o->no_create && cv->backing_size);
     progress_start(&cv->progress, cv->tool, o->progress);
     if (o->salvage || (o->compress && o->source_count > 1))
         err = convert_copy_carefully(cv);

@@ -33,6 +33,7 @@ struct conversion {
     uint64_t size;          /* Sum of the sources. */
     uint64_t backing_size;  /* With a backing file of the target: how far it reaches. */
     bool zero;              /* The target reads as zeroes. */
+    bool zero_behind; /* It does behind the end of its backing file. */
     struct progress progress;
 };
 

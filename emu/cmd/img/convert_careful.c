@@ -110,7 +110,7 @@ static struct err *write_run(struct careful *c, uint64_t offset, uint8_t *data, 
                        .data = { &iov, 1, 0 } };
     int result;
 
-    if (zero && c->cv->zero)
+    if (zero && (offset < c->cv->backing_size ? c->cv->zero : c->cv->zero_behind))
         return NULL;
     result = wait_request(c->cv->tool->reactor, c->cv->target.edge, &req);
     return result < 0 ? err_new_errno(result, "error while writing at byte %" PRIu64, offset)

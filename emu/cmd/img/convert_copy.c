@@ -38,6 +38,7 @@ struct part {
     struct image *source;
     struct edge *target;
     uint64_t from, to;
+    bool zero;     /* The target reads as zeroes there. */
     bool top_only; /* What its backing file holds, the target's has as well. */
 };
 
@@ -56,7 +57,7 @@ static struct pump *make_pump(struct conversion *cv, const struct part *part, ui
             .use_status = sparse && !o->compress,
             .detect_zeroes = sparse,
             .zero_granularity = o->compress ? 0 : o->sparse_bytes,
-            .target_is_zero = cv->zero && sparse,
+            .target_is_zero = part->zero && sparse,
             .unmap = sparse,
             .top_only = part->top_only,
             .write_flags = o->compress ? REQ_COMPRESSED : 0,
@@ -84,7 +85,7 @@ static struct err *find_hole(struct conversion *cv, const struct part *part, uin
     if (result < 0)
         return err_new_errno(result, "error while reading block status at offset %" PRIu64, at);
     *known = status.len;
-    if (!((status.flags & STATUS_ZERO) && cv->zero) &&
+    if (!((status.flags & STATUS_ZERO) && part->zero) &&
         !(part->top_only && !(status.flags & STATUS_ALLOCATED)))
         return NULL;
     *len = at + status.len == part->to ? status.len : status.len - status.len % cluster;
@@ -133,12 +134,13 @@ static struct err *copy_source(struct conversion *cv, struct image *source, stru
 {
     uint64_t size = source->node->size;
     uint64_t shared = cv->options->backing ? MIN(cv->backing_size, size) : 0;
-    struct part part = { .source = source, .target = target, .to = shared, .top_only = true };
+    struct part part = { .source = source, .target = target, .to = shared, .top_only = true, .zero = cv->zero };
 
     TRY(copy_part(cv, &part, offset));
     part.from = shared;
     part.to = size;
     part.top_only = false;
+    part.zero = cv->zero_behind;
     return copy_part(cv, &part, offset + shared);
 }
 

@@ -49,7 +49,7 @@ static struct err *collect(struct tool *tool, const struct image_spec *first, bo
                 return err_new("Backing file '%s' creates an infinite loop.", spec.name);
         }
         TRY(image_open(tool, &spec, &image));
-        err = info_collect(&image, spec.image_opts ? NULL : spec.name, &info);
+        err = info_collect(&image, &info);
         image_close(&image);
         if (err)
             return err;

@@ -22,8 +22,7 @@ static struct err *node_facts(struct tool *tool, struct node *node, struct image
     return wait_for(tool->reactor, &waiter);
 }
 
-static struct err *collect_node(struct tool *tool, struct node *node, const char *name,
-                                struct json **out);
+static struct err *collect_node(struct tool *tool, struct node *node, struct json **out);
 
 /* The children of a node but its backing files, which are images of their own. */
 static struct err *collect_children(struct tool *tool, struct node *node, struct json *children)
@@ -33,7 +32,7 @@ static struct err *collect_children(struct tool *tool, struct node *node, struct
 
         if (edge->role & ROLE_COW)
             continue;
-        TRY(collect_node(tool, edge->node, NULL, &info));
+        TRY(collect_node(tool, edge->node, &info));
         child = json_object();
         json_object_set_str(child, "name", edge->name);
         json_object_set(child, "info", info);
@@ -99,14 +98,13 @@ static void set_facts(struct json *info, const struct image_facts *facts)
         json_object_set(info, "snapshots", json_ref(facts->snapshots));
 }
 
-static struct err *collect_node(struct tool *tool, struct node *node, const char *name,
-                                struct json **out)
+static struct err *collect_node(struct tool *tool, struct node *node, struct json **out)
 {
     CLEANUP(json_free) struct json *info = json_object();
     struct json *children = json_array();
     struct image_facts facts;
 
-    json_object_set_str(info, "filename", name ? name : node->filename);
+    json_object_set_str(info, "filename", node->filename);
     json_object_set_str(info, "format", node->driver->name);
     json_object_set(info, "children", children);
     TRY(node_facts(tool, node, &facts));
@@ -121,9 +119,9 @@ static struct err *collect_node(struct tool *tool, struct node *node, const char
     return NULL;
 }
 
-struct err *info_collect(struct image *image, const char *name, struct json **out)
+struct err *info_collect(struct image *image, struct json **out)
 {
-    return collect_node(image->tool, image->node, name, out);
+    return collect_node(image->tool, image->node, out);
 }
 
 void info_print_json(const struct json *info)

@@ -5,8 +5,8 @@
 
 #include "emu/cmd/common/tool.h"
 
-/* Gathers the facts of an open image and of its children. name is as given on the command line, NULL: the node's. */
-struct err *info_collect(struct image *image, const char *name, struct json **out) MUST_USE;
+/* Gathers the facts of an open image and of its children. */
+struct err *info_collect(struct image *image, struct json **out) MUST_USE;
 void info_print_json(const struct json *info);
 void info_print_human(const struct json *info);
 
