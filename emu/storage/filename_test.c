@@ -16,7 +16,7 @@ static const struct row rows[] = {
     { "a.img", "qcow2",
       "{\"driver\": \"qcow2\", \"file\": {\"driver\": \"file\", \"filename\": \"a.img\"}}", NULL },
     { "a.img", "file", "{\"driver\": \"file\", \"filename\": \"a.img\"}", NULL },
-    { "file:a:b", NULL, "{\"file\": {\"driver\": \"file\", \"filename\": \"a:b\"}}", NULL },
+    { "file:a:b", NULL, "{\"file\": {\"driver\": \"file\", \"filename\": \"./a:b\"}}", NULL },
     { "./a:b", NULL, "{\"file\": {\"driver\": \"file\", \"filename\": \"./a:b\"}}", NULL },
     { "raw:a.img", NULL,
       "{\"driver\": \"raw\", \"file\": {\"driver\": \"file\", \"filename\": \"a.img\"}}", NULL },

@@ -227,6 +227,17 @@ static int raw_probe(const uint8_t *buf, size_t len, const char *filename)
     return 1; /* Anything is raw when nothing else claims it. */
 }
 
+/* A raw image takes what its disk has. */
+static void raw_measure(struct graph *graph, const struct json *options, struct edge *source,
+                        uint64_t size, struct measure_result *result, driver_done_fn *done,
+                        void *arg)
+{
+    (void)graph;
+    (void)options;
+    result->required = result->fully_allocated = source ? source->node->size : size;
+    done(arg, NULL);
+}
+
 static const struct create_option raw_create_options[] = {
     { "size", CREATE_OPT_SIZE, "Virtual disk size", NULL },
     { NULL, CREATE_OPT_STR, NULL, NULL },
@@ -251,4 +262,5 @@ const struct driver driver_raw = {
     .reopen_commit = raw_reopen_commit,
     .probe = raw_probe,
     .create_options = raw_create_options,
+    .measure = raw_measure,
 };
