@@ -239,8 +239,6 @@ static struct err *check_header(const struct vmdk_extent *x, const uint8_t *h)
         return err_new("L2 table size too big");
     if (span == 0)
         return err_new("L1 entry size is invalid");
-    if (capacity > INT64_MAX / VMDK_SECTOR)
-        return err_new("Can't get image size '%s': File too large", x->edge->node->filename);
     if (data > x->edge->node->size / VMDK_SECTOR + 1)
         return err_new("File truncated, expecting at least %" PRId64 " bytes",
                        (int64_t)(data * VMDK_SECTOR));
@@ -248,6 +246,8 @@ static struct err *check_header(const struct vmdk_extent *x, const uint8_t *h)
         return err_new("Invalid granularity, image may be corrupt");
     if (div_round_up(capacity, span) > GD_ENTRIES_MAX)
         return err_new("L1 size too big");
+    if (capacity > INT64_MAX / VMDK_SECTOR)
+        return err_new("Can't get image size '%s': File too large", x->edge->node->filename);
     return NULL;
 }
 
