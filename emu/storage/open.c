@@ -70,6 +70,36 @@ static void fail(struct opening *o, struct err *err)
 
 /* ---- Last steps ---- */
 
+/* Leaves of options what decides which disk it is, not how it is used. */
+static void keep_identity(struct json *options)
+{
+    static const char *const uses[] = {
+        "node-name", "read-only", "auto-read-only", "cache",   "force-share",
+        "discard",   "aio",       "detect-zeroes",  "locking",
+    };
+    const char *key;
+    struct json *value;
+
+    for (size_t i = 0; i < ARRAY_LEN(uses); i++)
+        json_object_del(options, uses[i]);
+    json_object_for_each(options, i, key, value) {
+        if (json_type_of(value) == JSON_OBJECT)
+            keep_identity(value);
+    }
+}
+
+/* Whether the name of the file alone would not find the same disk again. */
+static bool needs_options(const struct node *node)
+{
+    static const char *const members[] = { "offset", "size", "key-secret", "encrypt", "header" };
+
+    for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+        if (json_object_has(node->options, members[i]))
+            return true;
+    }
+    return false;
+}
+
 static void name_filename(struct node *node)
 {
     struct json *shown;
@@ -78,13 +108,13 @@ static void name_filename(struct node *node)
         return;
     xfree(node->filename);
     if (node->file && !str_has_prefix(node->file->node->filename, "json:") &&
-        !json_object_has(node->options, "offset") && !json_object_has(node->options, "size")) {
+        !needs_options(node)) {
         node->filename = xstrdup(node->file->node->filename);
         return;
     }
     shown = json_copy(node->options);
-    json_object_del(shown, "node-name");
-    char *text = json_to_text(shown, JSON_COMPACT);
+    keep_identity(shown);
+    char *text = json_to_text(shown, JSON_COMPACT | JSON_HASH_ORDER);
 
     node->filename = xasprintf("json:%s", text);
     xfree(text);
@@ -417,6 +447,10 @@ static void open_for_probe(struct opening *o)
     struct open_inherit inherit = o->inherit;
     struct err *err;
 
+    if (!file && json_object_get_str(o->options, "filename")) {
+        probed(o, driver_find(o->graph, "file"), NULL); /* What only has a name is a plain file. */
+        return;
+    }
     if (!file) {
         fail(o, err_new("Parameter 'driver' is missing"));
         return;

@@ -1,5 +1,6 @@
 /* The size of nodes: changing it, and telling who depends on it. */
 #include <errno.h>
+#include <inttypes.h>
 
 #include "emu/base/alloc.h"
 #include "emu/base/str.h"
@@ -91,6 +92,9 @@ static void fail_task(struct task *task)
     finish(t, t->err);
 }
 
+/* The largest disk: a multiple of every alignment there is. */
+#define NODE_SIZE_MAX (INT64_MAX - (UINT64_C(1) << 30) + 1)
+
 void edge_truncate(struct edge *edge, uint64_t size, bool exact, enum prealloc prealloc,
                    graph_done_fn *done, void *arg)
 {
@@ -107,6 +111,8 @@ void edge_truncate(struct edge *edge, uint64_t size, bool exact, enum prealloc p
     node->in_flight++;
     if (size > INT64_MAX)
         err = err_new("Image size cannot be negative");
+    else if (size > NODE_SIZE_MAX)
+        err = err_new("offset(%" PRIu64 ") exceeds maximum(%" PRIu64 ")", size, NODE_SIZE_MAX);
     else if (node->read_only)
         err = err_new("Image is read-only");
     else if (core_of(node)->fenced)

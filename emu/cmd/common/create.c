@@ -246,10 +246,15 @@ static struct err *create_options(const struct driver *driver, const struct json
 
 static struct err *run_create(struct tool *tool, struct json *options)
 {
-    struct waiter waiter = { 0 };
+    struct waiter waiter = { 0 }, settled = { 0 };
+    struct err *err;
 
     blockdev_create(tool->graph, options, wait_done, &waiter);
-    return wait_for(tool->reactor, &waiter);
+    err = wait_for(tool->reactor, &waiter);
+    /* What it opened may still be closing, and hold locks that whoever opens the image next would meet. */
+    graph_settle(tool->graph, wait_done, &settled);
+    err_keep_first(&err, wait_for(tool->reactor, &settled));
+    return err;
 }
 
 /*

@@ -225,22 +225,6 @@ static void wrap(struct json **options, const char *driver)
     *options = outer;
 }
 
-/* A file below that is named without a driver is a plain file. */
-static void name_file_drivers(struct json *options)
-{
-    static const char *const members[] = { "file", "data-file", "header" };
-
-    for (size_t i = 0; i < ARRAY_LEN(members); i++) {
-        struct json *file = json_object_get(options, members[i]);
-
-        if (!file || json_type_of(file) != JSON_OBJECT)
-            continue;
-        if (!json_object_has(file, "driver") && json_object_get_str(file, "filename"))
-            json_object_set_str(file, "driver", "file");
-        name_file_drivers(file);
-    }
-}
-
 /* The options object of an image as the command line names it. */
 static struct err *spec_options(const struct image_spec *spec, struct json **out)
 {
@@ -254,7 +238,6 @@ static struct err *spec_options(const struct image_spec *spec, struct json **out
         TRY(json_parse(spec->name + 5, strlen(spec->name + 5), &options));
     } else {
         TRY(keyval_parse(spec->name, NULL, &options));
-        name_file_drivers(options);
     }
     if (json_type_of(options) != JSON_OBJECT) {
         json_free(options);

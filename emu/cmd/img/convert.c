@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "emu/base/alloc.h"
+#include "emu/base/keyval.h"
 #include "emu/base/str.h"
 #include "emu/cmd/common/create.h"
 #include "emu/cmd/img/img.h"
@@ -181,10 +182,36 @@ static struct err *check_options(struct conversion *cv, struct convert_options *
     return check_backing(cv, values);
 }
 
+/* "encrypt.key-secret=X": what the new image was encrypted with also opens it. Returns new text, NULL for nothing. */
+static char *key_secrets(const struct convert_options *o)
+{
+    CLEANUP(json_free) struct json *values = NULL;
+    CLEANUP(str_fini) struct str text = { 0 };
+    const char *key;
+    struct json *value;
+
+    if (o->no_create || !o->target_options)
+        return NULL;
+    err_ignore(keyval_parse_flags(o->target_options, NULL, KEYVAL_FLAT | KEYVAL_LEGACY_BOOL, NULL,
+                                  &values));
+    if (!values)
+        return NULL;
+    json_object_for_each(values, i, key, value) {
+        if (!str_has_suffix(key, "key-secret") || !json_as_str(value))
+            continue;
+        str_addf(&text, "%s%s=", text.len ? "," : "", key);
+        for (const char *c = json_as_str(value); *c; c++)
+            str_add_repeat(&text, *c, *c == ',' ? 2 : 1);
+    }
+    return text.len ? str_steal(&text) : NULL;
+}
+
 static struct err *open_target(struct conversion *cv)
 {
     const struct convert_options *o = cv->options;
+    CLEANUP(xfree) char *secrets = key_secrets(o);
     struct image_spec spec = {
+        .options = secrets,
         .name = o->target,
         .format = o->target_opts ? NULL : o->target_format,
         .image_opts = o->target_opts,
@@ -215,8 +242,22 @@ static bool is_device(const char *name)
     return stat(name, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
+/* What is encrypted reads as noise where the file has zeroes; the target itself knows where it has none. */
+static bool reads_as_zero(struct conversion *cv)
+{
+    struct image *target = &cv->target;
+    struct req_status status;
+
+    for (uint64_t at = 0; at < target->node->size; at += status.len) {
+        if (image_status(target, at, target->node->size - at, REQ_WANT_ZERO, &status) < 0 ||
+            !(status.flags & STATUS_ZERO))
+            return false;
+    }
+    return true;
+}
+
 /* Whatever was just created without a backing file reads as zeroes, unless it was there before. */
-static bool target_is_zero(const struct conversion *cv)
+static bool target_is_zero(struct conversion *cv)
 {
     const struct convert_options *o = cv->options;
     const struct node *node = cv->target.node;
@@ -225,6 +266,8 @@ static bool target_is_zero(const struct conversion *cv)
         return true;
     if (o->no_create || node->backing || is_device(o->target))
         return false;
+    if (json_object_has(node->options, "key-secret") || json_object_has(node->options, "encrypt"))
+        return reads_as_zero(cv);
     return node->driver->create || !node->file || node->file->node->driver->create;
 }
 

@@ -32,6 +32,7 @@ enum {
      * a few requests in flight, which keep the storage and the socket busy at the same time. */
     NBD_CONN_CACHED = 1 << 20,
     NBD_CONN_FEW = 4,
+    NBD_NAME_SHOWN = 80,             /* Bytes of a foreign name in an error text. */
     NBD_OPTION_MAX = 32 << 10,       /* Longer options are drained and answered TOO_BIG. */
     NBD_OPTION_DRAIN_MAX = 32 << 20, /* Longer ones still end the connection. */
     NBD_TX_IOV = 256,

@@ -105,8 +105,9 @@ void nbd_meta_option(struct nbd_conn *conn, uint32_t option, const uint8_t *data
     export = memchr(text, '\0', text_len) ? NULL
                                           : export_find_name(conn->server->exports, text, text_len);
     if (!export) {
-        nbd_option_error(conn, option, NBD_REP_ERR_UNKNOWN, "export '%.*s' not present",
-                         (int)text_len, text);
+        nbd_option_error(conn, option, NBD_REP_ERR_UNKNOWN, "export '%.*s%s' not present",
+                         (int)MIN(text_len, (size_t)NBD_NAME_SHOWN), text,
+                         text_len > NBD_NAME_SHOWN ? "..." : "");
         return;
     }
     count = load_be32(data);

@@ -151,8 +151,9 @@ static void option_info(struct nbd_conn *conn, uint32_t option, const uint8_t *d
     }
     export = export_find_name(conn->server->exports, (const char *)data + 4, name_len);
     if (!export || memchr(data + 4, '\0', name_len)) {
-        nbd_option_error(conn, option, NBD_REP_ERR_UNKNOWN, "export '%.*s' not present",
-                         (int)name_len, (const char *)data + 4);
+        nbd_option_error(conn, option, NBD_REP_ERR_UNKNOWN, "export '%.*s%s' not present",
+                         (int)MIN(name_len, (uint32_t)NBD_NAME_SHOWN), (const char *)data + 4,
+                         name_len > NBD_NAME_SHOWN ? "..." : "");
         return;
     }
     send_info(conn, option, export, want_name, want_blocks);

@@ -112,7 +112,7 @@ static struct err *take_found(struct amending *a)
     unsigned found = a->search.found;
 
     if (a->options.activate)
-        return found ? NULL : err_new("Failed to retrieve the master key");
+        return found ? NULL : err_new("Invalid password, cannot unlock any keyslot");
     if (a->options.has_slot) {
         if (!found)
             return err_new("Given keyslot %" PRIu64

@@ -81,6 +81,15 @@ static struct err *read_options(struct creation *c)
         return err_new("Either the parameter 'header' or 'file' must be specified");
     if (c->prealloc && !json_object_has(c->options, "file"))
         return err_new("Parameter 'preallocation' requires 'file' to be specified");
+    return NULL;
+}
+
+/* What is looked at once the files are open. */
+static struct err *read_secret(struct creation *c)
+{
+    CLEANUP(opts_fini) struct opts opts = { 0 };
+
+    opts_init(&opts, c->options);
     TRY(luks_read_password(graph_objects(c->graph), &opts, &c->password));
     TRY(luks_overhead(&c->luks, &c->overhead));
     if (c->size > INT64_MAX - c->overhead)
@@ -153,6 +162,16 @@ static void open_target(struct creation *c, const char *member)
     opened(c, err ? NULL : node_ref(node), err);
 }
 
+static void start_writing(struct creation *c, struct edge *head)
+{
+    struct err *err = read_secret(c);
+
+    if (err)
+        create_end(c, err);
+    else
+        edge_truncate(head, 0, false, PREALLOC_OFF, create_next, c);
+}
+
 static void format(struct creation *c)
 {
     c->volume.reactor = graph_reactor(c->graph);
@@ -177,7 +196,7 @@ static void create_enter(struct creation *c, enum create_phase phase)
     switch (phase) {
     case CREATE_OPEN_FILE: open_target(c, "file"); return;
     case CREATE_OPEN_HEADER: open_target(c, "header"); return;
-    case CREATE_EMPTY: edge_truncate(head, 0, false, PREALLOC_OFF, create_next, c); return;
+    case CREATE_EMPTY: start_writing(c, head); return;
     case CREATE_ROOM: edge_truncate(head, c->overhead, false, PREALLOC_OFF, create_next, c); return;
     case CREATE_FORMAT: format(c); return;
     case CREATE_SIZE:
