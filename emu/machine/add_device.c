@@ -7,13 +7,13 @@
 #include "emu/base/str.h"
 #include "emu/machine/machine.h"
 
-static struct err *find_class(struct machine *machine, const char *driver,
+static struct err *find_class(struct machine *machine, const char *driver, bool by_user,
                               const struct device_class **out)
 {
     *out = class_find(&machine->board, driver);
     if (!*out)
         return err_new("'%s' is not a valid device model name", driver);
-    if ((*out)->internal)
+    if ((*out)->internal && by_user)
         return err_new("Parameter 'driver' expects a pluggable device type");
     if (machine->board.ready && (*out)->no_hotplug)
         return err_new("Device '%s' does not support hotplugging", driver);
@@ -87,8 +87,8 @@ static struct err *set_properties(struct device *dev, const struct json *options
     return NULL;
 }
 
-static struct err *prepare(struct machine *machine, const struct json *options, struct device **out,
-                           struct bus **bus)
+static struct err *prepare(struct machine *machine, const struct json *options, bool by_user,
+                           struct device **out, struct bus **bus)
 {
     const char *driver = json_object_get_str(options, "driver");
     const char *id = json_object_get_str(options, "id");
@@ -97,12 +97,19 @@ static struct err *prepare(struct machine *machine, const struct json *options, 
 
     if (!driver)
         return err_new("Parameter 'driver' is missing");
-    TRY(find_class(machine, driver, &class));
+    TRY(find_class(machine, driver, by_user, &class));
     TRY(find_bus(machine, json_object_get_str(options, "bus"), class, bus));
     TRY(check_id(machine, id));
     *out = device_new(&machine->board, class);
+    if ((*out)->init_err) {
+        err = (*out)->init_err;
+        (*out)->init_err = NULL;
+        device_unref(*out);
+        *out = NULL;
+        return err;
+    }
     (*out)->id = id ? xstrdup(id) : NULL;
-    (*out)->by_user = true;
+    (*out)->by_user = by_user;
     err = set_properties(*out, options);
     if (err) {
         device_unref(*out);
@@ -135,12 +142,12 @@ static void plugged(void *arg, struct err *err)
     done(done_arg, err);
 }
 
-void machine_add_device(struct machine *machine, const struct json *options, device_done_fn *done,
-                        void *arg)
+static void add(struct machine *machine, const struct json *options, bool by_user,
+                device_done_fn *done, void *arg)
 {
     struct device *dev = NULL;
     struct bus *bus = NULL;
-    struct err *err = prepare(machine, options, &dev, &bus);
+    struct err *err = prepare(machine, options, by_user, &dev, &bus);
     struct adding *a;
 
     if (err) {
@@ -150,6 +157,18 @@ void machine_add_device(struct machine *machine, const struct json *options, dev
     a = NEW(struct adding);
     *a = (struct adding){ dev, done, arg };
     device_plug(dev, bus, plugged, a);
+}
+
+void machine_add_device(struct machine *machine, const struct json *options, device_done_fn *done,
+                        void *arg)
+{
+    add(machine, options, true, done, arg);
+}
+
+void machine_add_own_device(struct machine *machine, const struct json *options,
+                            device_done_fn *done, void *arg)
+{
+    add(machine, options, false, done, arg);
 }
 
 struct err *machine_del_device(struct machine *machine, const char *id)

@@ -3,6 +3,7 @@
 
 #include "emu/base/alloc.h"
 #include "emu/base/str.h"
+#include "emu/machine/bus/isa.h"
 
 static void device_deleted(struct board *board, const char *id, const char *path)
 {
@@ -20,6 +21,7 @@ struct machine *machine_new(struct reactor *reactor, const struct machine_class 
     notifier_list_init(&machine->on_event);
     notifier_list_init(&machine->on_deleted);
     board_init(&machine->board, reactor);
+    (void)bus_new(&machine->board, &system_bus_type, NULL, "main-system-bus");
     machine->board.deleted = device_deleted;
     return machine;
 }

@@ -29,6 +29,9 @@ struct machine_class {
     const char *desc;
     bool is_default;
     bool acpi;
+    bool has_disks;     /* A CD-ROM drive, unless the user has other plans. */
+    bool has_floppy;    /* And a floppy drive. */
+    unsigned ide_units; /* On each of its IDE buses. */
     unsigned cpus_max;
     const char *default_ram_id; /* Or NULL. */
     /* Makes buses and devices. */
@@ -75,6 +78,9 @@ void machine_ready(struct machine *machine);
  */
 void machine_add_device(struct machine *machine, const struct json *options, device_done_fn *done,
                         void *arg);
+/* The same for a device that the machine has of itself. */
+void machine_add_own_device(struct machine *machine, const struct json *options,
+                            device_done_fn *done, void *arg);
 /* The text of -device as those options: "driver,id=I,prop=value" or JSON. *out is new. */
 struct err *device_options_parse(const char *text, struct json **out) MUST_USE;
 /* device_del: at once, or when the guest has agreed. */

@@ -5,6 +5,7 @@
 #include "emu/base/check.h"
 #include "emu/base/str.h"
 #include "emu/storage/core.h"
+#include "emu/storage/event.h"
 
 struct err *backend_new(struct graph *graph, const char *name, struct backend **out)
 {
@@ -144,6 +145,36 @@ void backend_detach(struct backend *backend)
     err_ignore(backend_set_perm(backend, 0, PERM_ALL)); /* Taking less cannot conflict. */
 }
 
+/* ---- Media ---- */
+
+bool backend_is_removable(const struct backend *backend)
+{
+    return !backend->ops || backend->ops->removable;
+}
+
+bool backend_has_tray(const struct backend *backend)
+{
+    return backend->ops && backend->ops->has_tray;
+}
+
+bool backend_tray_is_open(const struct backend *backend)
+{
+    return backend_has_tray(backend) && backend->ops->tray_is_open(backend->owner);
+}
+
+void backend_media_changed(struct backend *backend, bool inserted)
+{
+    struct storage_event event = { .kind = STORAGE_TRAY_MOVED, .backend = backend };
+    bool was_open = backend_tray_is_open(backend);
+
+    if (!backend->ops || !backend->ops->changed)
+        return;
+    backend->ops->changed(backend->owner, inserted);
+    event.u.tray_open = backend_tray_is_open(backend);
+    if (event.u.tray_open != was_open)
+        graph_raise(backend->graph, &event);
+}
+
 /* ---- Finding ---- */
 
 struct list *graph_backends(struct graph *graph) { return &graph->backends; }
@@ -162,6 +193,14 @@ struct backend *backend_find_device(struct graph *graph, const char *id)
         if (backend->ops && (str_eq(backend->device, id) || str_eq(backend->device_path, id) ||
                              str_eq(backend->device_alias, id)))
             return backend;
+    return NULL;
+}
+
+struct backend *backend_of_node(const struct node *node)
+{
+    list_for_each(edge, &node->parents, struct edge, parent_link)
+        if (edge->ops == &backend_parent)
+            return edge->owner;
     return NULL;
 }
 

@@ -50,6 +50,7 @@ struct backend {
     bool write_cache;  /* The guest must flush; else each write is stable when it is complete. */
     bool read_only;    /* Of -drive; what a new medium is opened like unless told otherwise. */
     bool legacy;       /* Of -drive: it goes with its device. */
+    bool automatic;    /* The machine makes its device. */
     const struct backend_device_ops *ops; /* NULL: no device. */
     void *owner;                          /* Of ops. */
 };
@@ -76,11 +77,19 @@ struct err *backend_attach(struct backend *backend, const struct backend_device_
 /* Ends that: what was taken and shared is given back. */
 void backend_detach(struct backend *backend);
 
+/* A medium came into the device or is about to go: tells the device, and listeners if its tray moved. */
+void backend_media_changed(struct backend *backend, bool inserted);
+bool backend_is_removable(const struct backend *backend); /* Also without a device. */
+bool backend_has_tray(const struct backend *backend);
+bool backend_tray_is_open(const struct backend *backend); /* False without a tray. */
+
 /* The name of the backend, or when it has none that of its device: what events and queries show. */
 const char *backend_label(const struct backend *backend);
 struct list *graph_backends(struct graph *graph);
 struct backend *backend_find(struct graph *graph, const char *name);      /* By name. */
 struct backend *backend_find_device(struct graph *graph, const char *id); /* By id of the device. */
+struct backend *backend_of_node(
+    const struct node *node); /* The first it is the disk of, or NULL. */
 
 /*
  * The disk of a "device" argument: of the backend of that name, else the node of that name. Texts of the reference:

@@ -100,10 +100,14 @@ static struct err *take_error_action(struct json *from, const char *name, bool i
 
 /* ---- Place ---- */
 
-static struct err *choose_place(struct json *from, struct drive *drive, struct list *all)
+static struct err *choose_place(struct json *from, struct drive *drive,
+                                const struct drive_defaults *defaults, struct list *all)
 {
     bool has_index, has_bus, has_unit;
     unsigned index = 0, units = interfaces[drive->interface].units;
+
+    if (drive->interface == DRIVE_IDE && defaults->ide_units)
+        units = defaults->ide_units;
 
     TRY(take_number(from, "index", &has_index, &index));
     TRY(take_number(from, "bus", &has_bus, &drive->bus));
@@ -311,7 +315,7 @@ static struct err *parse(struct json *flat, const struct drive_defaults *default
     drive->serial = take_text(flat, "serial");
     drive->address = take_text(flat, "addr");
     TRY(parse_interface(flat, defaults, drive));
-    TRY(choose_place(flat, drive, all));
+    TRY(choose_place(flat, drive, defaults, all));
     if (!drive->id)
         drive->id = automatic_id(drive);
     if (drive->interface != DRIVE_VIRTIO && drive->address)
@@ -404,6 +408,7 @@ void drive_open(struct graph *graph, struct drive *drive, graph_done_fn *done, v
     backend->write_cache = drive->write_cache;
     backend->read_only = drive->read_only;
     backend->legacy = true;
+    backend->automatic = drive->interface != DRIVE_NONE;
     if (drive->options)
         node_open(graph, drive->options, 0, opened, o);
     else

@@ -46,6 +46,7 @@ struct drive {
 /* What a machine plugs drives into when they do not say, and how many units a bus has. */
 struct drive_defaults {
     enum drive_interface interface;
+    unsigned ide_units; /* On an IDE bus; 0: two. */
     bool snapshot; /* -snapshot */
 };
 

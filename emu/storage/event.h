@@ -11,11 +11,16 @@ enum storage_event_kind {
     STORAGE_WRITE_THRESHOLD,
     STORAGE_QUORUM_FAILURE,
     STORAGE_QUORUM_REPORT_BAD,
+    STORAGE_TRAY_MOVED,
+    STORAGE_IO_ERROR,
 };
+
+struct backend;
 
 struct storage_event {
     enum storage_event_kind kind;
-    struct node *node; /* Who raises it. */
+    struct node *node;       /* Who raises it; NULL for those of backends. */
+    struct backend *backend; /* Of TRAY_MOVED and IO_ERROR. */
     union {
         struct {
             const char *message;
@@ -32,6 +37,13 @@ struct storage_event {
             const char *message;   /* REPORT_BAD: NULL when there is no error text. */
             uint64_t sector, sectors;
         } quorum;
+        bool tray_open; /* TRAY_MOVED */
+        struct {
+            bool is_read;
+            int action; /* enum backend_action: what was done about it. */
+            bool stops_possible; /* The backend could stop the machine: nospace is told. */
+            int error;           /* Positive errno. */
+        } io_error;
     } u;
 };
 

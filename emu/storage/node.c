@@ -149,6 +149,20 @@ void node_quiet(struct node *node)
         maybe_close(node);
 }
 
+struct err *node_check_not_busy(struct node *node)
+{
+    list_for_each(edge, &node->parents, struct edge, parent_link) {
+        if (edge->parent || !edge->ops || !edge->ops->describe || edge->ops->hidden)
+            continue;
+        char *text = edge->ops->describe(edge);
+        struct err *err = err_new("Node '%s' is busy: %s", node->name, text);
+
+        xfree(text);
+        return err;
+    }
+    return NULL;
+}
+
 /* ---- blockdev-del ---- */
 
 static struct err *check_unused(struct node *node)
@@ -159,15 +173,7 @@ static struct err *check_unused(struct node *node)
         if (!edge->ops || !edge->ops->describe)
             return err_new("Node %s is in use", node->name);
     }
-    list_for_each(edge, &node->parents, struct edge, parent_link) {
-        if (edge->parent || edge->ops->hidden)
-            continue;
-        char *text = edge->ops->describe(edge);
-        struct err *err = err_new("Node '%s' is busy: %s", node->name, text);
-
-        xfree(text);
-        return err;
-    }
+    TRY(node_check_not_busy(node));
     list_for_each(edge, &node->parents, struct edge, parent_link) {
         if (edge->parent && edge->parent->refs > 0 && (edge->role & ROLE_COW))
             return err_new("Node '%s' is busy: node is used as backing hd of '%s'", node->name,

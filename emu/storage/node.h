@@ -198,6 +198,9 @@ void node_unref(struct node *node); /* The last one closes the node in the backg
 struct err *node_delete(struct graph *graph, const char *name, graph_done_fn *done,
                         void *arg) MUST_USE;
 
+/* "Node 'x' is busy: ..." when a job or the like relies on the node. */
+struct err *node_check_not_busy(struct node *node) MUST_USE;
+
 /* ---- Edges ---- */
 
 /*

@@ -54,6 +54,7 @@ void front_end_init(struct front_end *fe, const struct front_end_config *config)
     });
     job_events_init(&fe->job_events, &fe->jobs, w->events);
     export_events_init(&fe->export_events, w->exports, w->events);
+    storage_events_init(&fe->storage_events, w->graph, w->events);
 }
 
 /* ---- The end, step by step ---- */
@@ -142,6 +143,7 @@ void front_end_fini(struct front_end *fe)
 
     job_events_fini(&fe->job_events);
     export_events_fini(&fe->export_events);
+    storage_events_fini(&fe->storage_events);
     qmp_server_free(w->server);
     qmp_events_free(w->events);
     exports_free(w->exports);

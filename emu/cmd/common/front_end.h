@@ -24,6 +24,7 @@
 #include "emu/jobs/job.h"
 #include "emu/qmp/handlers/events.h"
 #include "emu/qmp/handlers/export.h"
+#include "emu/qmp/handlers/storage_events.h"
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/schema/qapi.h"
 #include "emu/qmp/spec.h"
@@ -59,6 +60,7 @@ struct front_end {
     struct objects *objects; /* Of --object and object-add; also graph_objects(). */
     struct job_events job_events;
     struct export_events export_events;
+    struct storage_events storage_events;
     struct world world;
     VEC(struct quitter) quitters;
     bool quitting;

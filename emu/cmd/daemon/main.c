@@ -21,6 +21,7 @@
 #include "emu/qmp/handlers/node_add.h"
 #include "emu/qmp/handlers/node_query.h"
 #include "emu/qmp/handlers/object.h"
+#include "emu/qmp/handlers/storage_events.h"
 #include "emu/qmp/handlers/transaction.h"
 #include "emu/qmp/handlers/yank.h"
 
@@ -126,11 +127,22 @@ static struct err *second_pass(struct front_end *fe, struct background *bg, int 
 }
 
 static const struct qmp_command_set *const command_sets[] = {
-    &control_commands,      &chardev_commands,     &yank_commands,
-    &node_add_commands,     &node_query_commands,  &bitmap_commands,
-    &job_commands,          &block_job_commands,   &chain_job_commands,
-    &graph_change_commands, &transaction_commands, &export_commands,
-    &nbd_commands,          &object_commands,      NULL,
+    &control_commands,
+    &chardev_commands,
+    &yank_commands,
+    &node_add_commands,
+    &node_query_commands,
+    &bitmap_commands,
+    &job_commands,
+    &block_job_commands,
+    &chain_job_commands,
+    &graph_change_commands,
+    &transaction_commands,
+    &export_commands,
+    &nbd_commands,
+    &object_commands,
+    &storage_event_set,
+    NULL,
 };
 
 int main(int argc, char **argv)

@@ -2,6 +2,7 @@
  * Carries out the command line: character devices, objects, nodes and drives, monitors, the machine
  * and its devices, in this order, for each depends on those before.
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,6 +114,7 @@ static bool asks_for_formats(const char *text)
 static struct err *add_drive(struct system *s, const struct option_text *o)
 {
     const struct drive_defaults defaults = { .interface = DRIVE_IDE,
+                                             .ide_units = s->machine->class->ide_units,
                                              .snapshot = s->options.snapshot };
     const char *implied = NULL;
     struct waiter waiter = { 0 };
@@ -131,6 +133,102 @@ static struct err *add_drive(struct system *s, const struct option_text *o)
         TRY(drive_parse(o->text, NULL, NULL, &defaults, &s->drives, &drive));
     drive_open(s->fe.world.graph, drive, wait_done, &waiter);
     return wait_for(s->fe.reactor, &waiter);
+}
+
+/* ---- Drives the machine has of itself ---- */
+
+/* Whether a -device is of one of the kinds; then the machine adds none of it. */
+static bool has_device(struct system *s, const char *const *kinds)
+{
+    for (size_t i = 0; i < vec_len(&s->options.devices); i++) {
+        CLEANUP(json_free) struct json *options = NULL;
+
+        err_ignore(device_options_parse(vec_at(&s->options.devices, i).text, &options));
+        for (const char *const *kind = kinds; *kind && options; kind++)
+            if (str_eq(json_object_get_str(options, "driver"), *kind))
+                return true;
+    }
+    return false;
+}
+
+static struct err *add_default_drive(struct system *s, enum drive_interface interface,
+                                     unsigned index, const char *text)
+{
+    const struct drive_defaults defaults = { .interface = interface,
+                                             .ide_units = s->machine->class->ide_units };
+    unsigned units = interface == DRIVE_IDE ? defaults.ide_units : UINT_MAX;
+    struct waiter waiter = { 0 };
+    struct drive *drive;
+
+    if (drive_at(&s->drives, interface, index / units, index % units))
+        return NULL;
+    TRY(drive_parse(text, NULL, NULL, &defaults, &s->drives, &drive));
+    drive->automatic = true;
+    drive_open(s->fe.world.graph, drive, wait_done, &waiter);
+    return wait_for(s->fe.reactor, &waiter);
+}
+
+static struct err *add_default_drives(struct system *s)
+{
+    static const char *const disks[] = { "ide-cd", "ide-hd", "scsi-cd", "scsi-hd", NULL };
+    static const char *const floppies[] = { "isa-fdc", "floppy", NULL };
+
+    if (s->options.no_defaults)
+        return NULL;
+    if (s->machine->class->has_disks && !has_device(s, disks))
+        TRY(add_default_drive(s, DRIVE_IDE, 2, "index=2,media=cdrom"));
+    if (s->machine->class->has_floppy && !has_device(s, floppies))
+        TRY(add_default_drive(s, DRIVE_FLOPPY, 0, "index=0,if=floppy"));
+    return NULL;
+}
+
+/* The device of a drive that names an interface; NULL options: the machine has no place for it. */
+static struct json *device_of_drive(const struct drive *drive)
+{
+    struct json *options = json_object();
+
+    switch (drive->interface) {
+    case DRIVE_IDE:
+        json_object_set_str(options, "driver", drive->cdrom ? "ide-cd" : "ide-hd");
+        json_object_set(options, "bus", json_strf("ide.%u", drive->bus));
+        json_object_set_uint(options, "unit", drive->unit);
+        break;
+    case DRIVE_FLOPPY:
+        json_object_set_str(options, "driver", "floppy");
+        json_object_set_uint(options, "unit", drive->unit);
+        break;
+    case DRIVE_VIRTIO:
+        json_object_set_str(options, "driver", "virtio-blk-pci");
+        if (drive->address)
+            json_object_set_str(options, "addr", drive->address);
+        break;
+    default: json_free(options); return NULL;
+    }
+    if (drive->serial && drive->interface != DRIVE_FLOPPY)
+        json_object_set_str(options, "serial", drive->serial);
+    json_object_set_str(options, "drive", drive->id);
+    return options;
+}
+
+/* Those of virtio are as if the user had made them; the others belong to the machine. */
+static struct err *plug_drives(struct system *s, bool virtio)
+{
+    list_for_each(drive, &s->drives, struct drive, link) {
+        CLEANUP(json_free) struct json *options = device_of_drive(drive);
+        struct waiter waiter = { 0 };
+        struct err *err;
+
+        if (!options || (drive->interface == DRIVE_VIRTIO) != virtio)
+            continue;
+        if (virtio)
+            machine_add_device(s->machine, options, wait_done, &waiter);
+        else
+            machine_add_own_device(s->machine, options, wait_done, &waiter);
+        err = wait_for(s->fe.reactor, &waiter);
+        if (err)
+            return virtio ? err_prefix(err, "-drive %s: ", drive->text) : err;
+    }
+    return NULL;
 }
 
 /* ---- Devices ---- */
@@ -198,10 +296,13 @@ struct err *system_build(struct system *s)
     TRY(for_each(s, &o->objects, add_plain));
     TRY(for_each(s, &o->blockdevs, add_plain));
     TRY(for_each(s, &o->drives, add_drive));
+    TRY(add_default_drives(s));
     TRY(for_each(s, &o->qtest, add_qtest));
     qmp_server_hold(s->fe.world.server, true);
     TRY(add_monitors(s));
     TRY(machine_build(s->machine));
+    TRY(plug_drives(s, false));
+    TRY(plug_drives(s, true));
     TRY(for_each(s, &o->devices, add_device));
     machine_ready(s->machine);
     qmp_server_hold(s->fe.world.server, false);

@@ -16,10 +16,12 @@
 #include "emu/qmp/handlers/hmp.h"
 #include "emu/qmp/handlers/jobs.h"
 #include "emu/qmp/handlers/machine_query.h"
+#include "emu/qmp/handlers/media.h"
 #include "emu/qmp/handlers/nbd.h"
 #include "emu/qmp/handlers/node_add.h"
 #include "emu/qmp/handlers/node_query.h"
 #include "emu/qmp/handlers/object.h"
+#include "emu/qmp/handlers/storage_events.h"
 #include "emu/qmp/handlers/transaction.h"
 #include "emu/qmp/handlers/yank.h"
 #include "emu/qmp/qmp_run_state.h" // Generated.
@@ -43,6 +45,8 @@ static const struct qmp_command_set *const command_sets[] = {
     &machine_query_commands,
     &object_commands,
     &hmp_commands,
+    &storage_event_set,
+    &media_commands,
     NULL,
 };
 

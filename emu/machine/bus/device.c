@@ -151,7 +151,9 @@ static void set_globals(struct device *dev, const char *type)
         struct prop_ref ref;
 
         if (device_prop(dev, name, &ref))
-            err_ignore(set_ref(&ref, value));
+            err_keep_first(&dev->init_err,
+                           err_prefix(set_ref(&ref, value), "can't apply global %s.%s=%s: ", type,
+                                      name, json_get_str(value)));
     }
 }
 
@@ -195,6 +197,7 @@ void device_unref(struct device *dev)
         if (ref.prop->kind->fini)
             ref.prop->kind->fini(ref.field);
     map_fini(&dev->props_set);
+    err_free(dev->init_err);
     xfree(dev->id);
     xfree(dev->path);
     xfree(dev);

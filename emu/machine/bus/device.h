@@ -102,6 +102,7 @@ struct device {
     bool by_user;     /* Made by -device or device_add, not by the machine. */
     bool hotplugged;  /* Plugged while the machine was there. */
     unsigned refs;
+    struct err *init_err; /* Of a -global that does not fit; NULL: none. Owned. */
     struct map props_set; /* Names of the properties that users set. */
 };
 

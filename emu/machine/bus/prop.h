@@ -39,6 +39,7 @@ struct prop {
     const char *desc;         /* For help, or NULL. */
     const char *const *names; /* Of an enum: values, ends with NULL. */
     uint64_t bit;             /* Of PROP_BIT: the mask. */
+    bool hidden;              /* Not in `info qtree`. */
 };
 
 /* A table of properties of a part of an instance that begins at base. */
@@ -59,6 +60,10 @@ enum on_off_auto { ON_OFF_AUTO_AUTO, ON_OFF_AUTO_ON, ON_OFF_AUTO_OFF };
 #define PROP(n, k, s, f, def)                                                                      \
     {                                                                                              \
         .name = (n), .kind = &prop_##k, .offset = offsetof(s, f), .number = (def)                  \
+    }
+#define PROP_HIDDEN(n, k, s, f, def)                                                               \
+    {                                                                                              \
+        .name = (n), .kind = &prop_##k, .offset = offsetof(s, f), .number = (def), .hidden = true  \
     }
 #define PROP_TEXT(n, k, s, f)                                                                      \
     {                                                                                              \

@@ -42,13 +42,18 @@ static struct err *set_drive(struct device *dev, const struct prop *prop, void *
         return err_new("Invalid parameter type for '%s', expected: string", prop->name);
     if (!*text)
         return NULL;
+    if (*at)
+        return err_new("-global %s.%s=... conflicts with %s=%s", dev->class->name, prop->name,
+                       prop->name, text);
     backend = backend_find(dev->board->graph, text);
+    if (backend && backend->ops && backend->automatic)
+        return err_new("Drive '%s' is already in use because it has been automatically connected "
+                       "to another device (did you need 'if=none' in the drive options?)",
+                       text);
     if (backend && backend->ops)
-        return err_new("Drive '%s' is already in use by another block device", text);
+        return err_new("Drive '%s' is already in use by another device", text);
     if (!backend)
         TRY(backend_for_node(dev, prop, text, &backend));
-    if (*at && !(*at)->legacy)
-        backend_free(*at);
     *at = backend;
     return NULL;
 }
@@ -101,11 +106,12 @@ const struct prop_kind prop_on_error = { .type = "BlockdevOnError",
 
 const struct prop block_drive_props[] = {
     PROP("drive", drive, struct block_conf, backend, 0),
-    PROP("bootindex", i32, struct block_conf, bootindex, -1),
+    PROP_HIDDEN("bootindex", i32, struct block_conf, bootindex, -1),
     PROP_END,
 };
 
 const struct prop block_size_props[] = {
+    PROP("backend_defaults", on_off_auto, struct block_conf, backend_defaults, ON_OFF_AUTO_AUTO),
     PROP("logical_block_size", blocksize, struct block_conf, logical_block_size, 0),
     PROP("physical_block_size", blocksize, struct block_conf, physical_block_size, 0),
     PROP("min_io_size", size32, struct block_conf, min_io_size, 0),
@@ -159,8 +165,11 @@ static struct err *take_permissions(struct block_conf *conf, const struct block_
     bool read_only = need->read_only;
     uint32_t shared = PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED;
 
-    if (node && node->read_only && !need->read_only)
-        return err_new("Block node is read-only");
+    if (node && node->read_only) {
+        if (need->writes)
+            return err_new("Block node is read-only");
+        read_only = true;
+    }
     if (need->resizable)
         shared |= PERM_RESIZE;
     if (conf->share_rw)

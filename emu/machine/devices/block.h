@@ -26,7 +26,7 @@ struct block_conf {
     uint32_t min_io_size, opt_io_size;                /* Bytes; 0: not said. */
     uint32_t discard_granularity;                     /* Bytes; UINT32_MAX: chosen. */
     int32_t bootindex;                                /* -1: none */
-    int write_cache;                                  /* enum on_off_auto */
+    int backend_defaults, write_cache;                /* enum on_off_auto */
     int account_invalid, account_failed;              /* enum on_off_auto */
     bool share_rw;
     int rerror, werror; /* enum backend_on_error */
@@ -42,7 +42,8 @@ struct block_need {
     struct device *dev;
     const struct backend_device_ops *ops;
     void *owner;          /* Of ops. */
-    bool read_only;       /* The device never writes. */
+    bool read_only;       /* The device never writes, or not to this disk. */
+    bool writes;          /* It cannot do without writing: "Block node is read-only". */
     bool resizable;       /* It notices when others change the size. */
     bool removable;       /* It works without a medium. */
     bool makes_backend;   /* Without a drive it gets an empty backend of its own. */

@@ -1,6 +1,18 @@
 #include "emu/machine/devices/table.h"
 
 const struct device_class *const all_device_classes[] = {
+    &floppy_class,
+    &i440fx_class,
+    &i440fx_host_class,
+    &ich9_ahci_class,
+    &ich9_lpc_class,
+    &ide_cd_class,
+    &ide_hd_class,
+    &isa_fdc_class,
+    &mch_class,
+    &piix3_class,
+    &piix3_ide_class,
+    &q35_host_class,
     &scsi_cd_class,
     &scsi_hd_class,
     &virtio_blk_device_class,

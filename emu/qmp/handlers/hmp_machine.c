@@ -117,6 +117,8 @@ static void print_device(struct hmp_call *call, struct device *dev, int indent)
               dev->id ? dev->id : "");
     indent += 2;
     for (size_t i = 0; device_prop_at(dev, i, &ref); i++) {
+        if (ref.prop->hidden)
+            continue;
         hmp_print(call, "%*s%s = ", indent, "", ref.prop->name);
         device_print_prop(&ref, &call->out);
         hmp_print(call, "\n");
