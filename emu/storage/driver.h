@@ -211,6 +211,7 @@ extern const struct driver driver_qcow;
 extern const struct driver driver_parallels;
 extern const struct driver driver_bochs;
 extern const struct driver driver_cloop;
+extern const struct driver driver_dmg;
 extern const struct driver driver_qed;
 extern const struct driver driver_vdi;
 extern const struct driver driver_vpc;

@@ -5,6 +5,7 @@ const struct driver *const all_drivers[] = {
     /* clang-format off */
     &driver_bochs,
     &driver_cloop,
+    &driver_dmg,
     &driver_file,
     &driver_luks,
     &driver_nbd,

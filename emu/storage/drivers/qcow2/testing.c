@@ -327,6 +327,7 @@ void test_world_init_format(struct test_world *w, uint64_t seed, const struct dr
     w->drivers[0] = &driver_memdisk;
     w->drivers[1] = format;
     w->graph = graph_new(w->reactor, w->drivers);
+    w->outer = current_world;
     current_world = w;
 }
 
@@ -365,6 +366,7 @@ void test_world_fini(struct test_world *w)
     graph_free(w->graph);
     reactor_free(w->reactor);
     sim_free(w->sim);
+    current_world = w->outer;
     for (int i = 0; i < TEST_DISKS; i++) {
         forget_writes(&w->disks[i]);
         xfree(w->disks[i].writes);

@@ -43,6 +43,7 @@ struct test_world {
     struct graph *graph;
     const struct driver *format;     /* Borrowed; what test_create() and test_open() make. */
     const struct driver *drivers[3]; /* The disk, the format, NULL. */
+    struct test_world *outer; /* The one that was open before, which is there again after this. */
     struct rng rng;
     struct test_disk disks[TEST_DISKS];
 };
