@@ -134,7 +134,9 @@ static struct err *copy_source(struct conversion *cv, struct image *source, stru
 {
     uint64_t size = source->node->size;
     uint64_t shared = cv->options->backing ? MIN(cv->backing_size, size) : 0;
-    struct part part = { .source = source, .target = target, .to = shared, .top_only = true, .zero = cv->zero };
+    struct part part = {
+        .source = source, .target = target, .to = shared, .top_only = true, .zero = cv->zero
+    };
 
     TRY(copy_part(cv, &part, offset));
     part.from = shared;

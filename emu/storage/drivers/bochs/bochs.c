@@ -126,8 +126,8 @@ static void header_read(void *arg, uint8_t *bytes, int result)
     struct opening *o = arg;
     driver_done_fn *done = o->done;
     void *done_arg = o->arg;
-    struct err *err = result ? err_new_errno(result, "Could not read Bochs header")
-                             : take_header(o->node, bytes);
+    struct err *err =
+        result ? err_new_errno(result, "Could not read Bochs header") : take_header(o->node, bytes);
 
     xfree(bytes);
     xfree(o);

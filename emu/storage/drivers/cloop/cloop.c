@@ -25,7 +25,8 @@ enum {
     LOAD = 1 << 20,          /* Bytes of offsets looked at at a time. */
 };
 
-static const char magic[] = "#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n";
+static const char magic[] =
+    "#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n";
 
 static int cloop_probe(const uint8_t *buf, size_t len, const char *filename)
 {
@@ -117,8 +118,7 @@ static struct err *check_offset(const struct opening *o, uint64_t offset)
                        ", image file is corrupt",
                        o->next);
     if (o->next && offset - o->last > 2 * (uint64_t)BLOCK_MAX)
-        return err_new("invalid compressed block size at index %" PRIu64
-                       ", image file is corrupt",
+        return err_new("invalid compressed block size at index %" PRIu64 ", image file is corrupt",
                        o->next);
     return NULL;
 }
@@ -175,8 +175,8 @@ static struct err *take_header(struct opening *o, const uint8_t *buf)
 static void header_read(void *arg, uint8_t *bytes, int result)
 {
     struct opening *o = arg;
-    struct err *err = result ? err_new_errno(result, "Could not read cloop header")
-                             : take_header(o, bytes);
+    struct err *err =
+        result ? err_new_errno(result, "Could not read cloop header") : take_header(o, bytes);
 
     xfree(bytes);
     if (err)

@@ -150,8 +150,8 @@ static int entry_step(struct checking *c)
             ret = set_entry(c, 0);
         if (ret)
             return ret;
-        str_addf(&c->report, "%s cluster %" PRIu64 " is outside image\n",
-                 verb(c, CHECK_FIX_ERRORS), c->cluster);
+        str_addf(&c->report, "%s cluster %" PRIu64 " is outside image\n", verb(c, CHECK_FIX_ERRORS),
+                 c->cluster);
         found(c);
         return 0;
     }
@@ -349,7 +349,7 @@ void parallels_check(struct node *node, unsigned fix, struct check_result *resul
     }
     result->total_clusters = p->header.entries;
     check_header(c);
-    c->high = (uint64_t)MAX(p->header.data_off, parallels_data_start(&p->header)) *
-              PARALLELS_SECTOR;
+    c->high =
+        (uint64_t)MAX(p->header.data_off, parallels_data_start(&p->header)) * PARALLELS_SECTOR;
     check_enter(c, CHECK_ENTRIES);
 }

@@ -153,8 +153,8 @@ static int parallels_link(struct sparse *s, uint64_t cluster, uint64_t count,
     /* All pages first, so that nothing has changed when one has to be waited for. */
     for (uint64_t i = 0; i < count && !ret; i++) {
         if (i == 0 || parallels_entry_at(cluster + i) % META_PAGE == 0)
-            ret = meta_get(&s->meta, parallels_entry_at(cluster + i), PARALLELS_ENTRY, wait,
-                           &bytes);
+            ret =
+                meta_get(&s->meta, parallels_entry_at(cluster + i), PARALLELS_ENTRY, wait, &bytes);
     }
     for (uint64_t i = 0; i < count && !ret; i++) {
         ret = meta_edit(&s->meta, parallels_entry_at(cluster + i), PARALLELS_ENTRY, META_ROOT, wait,

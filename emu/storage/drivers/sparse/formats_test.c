@@ -17,7 +17,9 @@ enum { SECTOR = 512, SECTORS = 16384, SIZE = SECTORS * SECTOR, PARALLEL = 4, HIS
 struct setup {
     const struct driver *driver;
     const char *options;
-    bool once; /* Every block can be written once, as a whole. */
+    bool once;    /* Every block can be written once, as a whole. */
+    bool garbage; /* The file goes on with old bytes behind the new image, as on a block device. */
+    bool backing; /* On an image with data. */
 };
 
 struct slot {
@@ -55,6 +57,40 @@ static void must(struct err *err)
     REQUIRE(!err);
 }
 
+static const char *const on_base =
+    "'backing':{'driver':'vmdk','read-only':true,'file':{'driver':'file','disk':'base'}}";
+
+/* A full image for others to be based on. */
+static void make_base(struct run *r)
+{
+    uint8_t *buf = xmalloc(SIZE);
+    struct node *node;
+    struct edge *edge;
+
+    for (unsigned i = 0; i < SECTORS; i++) {
+        for (unsigned k = 0; k < SECTOR; k += 8)
+            store_le64(buf + (uint64_t)i * SECTOR + k, 1000000 + i);
+        r->model[i].ids[0] = 1000000 + i;
+    }
+    must(test_create(&r->w, "base", r->setup->options));
+    must(test_open(&r->w, "base", "base", NULL, NODE_OPEN_MONITOR, &node));
+    edge = test_edge(&r->w, node);
+    REQUIRE(test_io(&r->w, edge, REQ_WRITE, 0, 0, SIZE, buf) == 0);
+    test_close(&r->w, edge, node);
+    xfree(buf);
+}
+
+static void add_garbage(struct test_disk *disk)
+{
+    enum { GARBAGE = 24 << 20 };
+    uint8_t *bytes = xmalloc(GARBAGE);
+
+    memset(bytes, 0xdd, GARBAGE);
+    memcpy(bytes, disk->data, disk->size);
+    test_disk_load(disk, bytes, GARBAGE);
+    xfree(bytes);
+}
+
 static struct run *run_new(const struct setup *setup, uint64_t seed)
 {
     struct run *r = NEW(struct run);
@@ -65,8 +101,13 @@ static struct run *run_new(const struct setup *setup, uint64_t seed)
     r->setup = setup;
     for (unsigned i = 0; i < SECTORS; i++)
         r->model[i].count = r->model[i].acked = 1;
+    if (setup->backing)
+        make_base(r);
     must(test_create(&r->w, "top", setup->options));
-    must(test_open(&r->w, "top", "top", NULL, NODE_OPEN_MONITOR, &r->node));
+    if (setup->garbage)
+        add_garbage(test_disk(&r->w, "top"));
+    must(test_open(&r->w, "top", "top", setup->backing ? on_base : NULL, NODE_OPEN_MONITOR,
+                   &r->node));
     REQUIRE(r->node->size == SIZE);
     r->edge = test_edge(&r->w, r->node);
     return r;
@@ -210,16 +251,11 @@ static void check_image(struct test_world *w, struct node *node, bool exact)
     xfree(result.report);
 }
 
-/* Every sector of the image on "top" holds one of what the model allows; all is on disk when exact. */
-static void verify(const struct run *r, struct test_world *w, bool exact)
+/* Every sector holds one of what the model allows, the last of it when exact. */
+static void look(const struct run *r, struct test_world *w, struct edge *edge, bool exact)
 {
-    struct node *node;
-    struct edge *edge;
     uint8_t *buf = xmalloc(SIZE);
 
-    must(test_open(w, "top", "again", NULL, NODE_OPEN_MONITOR, &node));
-    edge = test_edge(w, node);
-    check_image(w, node, exact);
     REQUIRE(test_io(w, edge, REQ_READ, 0, 0, SIZE, buf) == 0);
     for (unsigned i = 0; i < SECTORS && !test_has_failed(); i++) {
         const struct history *h = &r->model[i];
@@ -233,6 +269,22 @@ static void verify(const struct run *r, struct test_world *w, bool exact)
             REQUIRE(load_le64(buf + (uint64_t)i * SECTOR + k) == id);
     }
     xfree(buf);
+}
+
+/* The same of the image on "top" of another world. */
+static void verify(struct run *r, struct test_world *w, bool exact)
+{
+    struct test_disk *base = test_disk(&r->w, "base");
+    struct node *node;
+    struct edge *edge;
+
+    if (r->setup->backing)
+        test_disk_load(test_disk(w, "base"), base->data, base->size);
+    must(
+        test_open(w, "top", "again", r->setup->backing ? on_base : NULL, NODE_OPEN_MONITOR, &node));
+    edge = test_edge(w, node);
+    check_image(w, node, exact);
+    look(r, w, edge, exact);
     test_close(w, edge, node);
 }
 
@@ -258,6 +310,10 @@ static void work(struct run *r, int ops, int crashes)
             sim_step(r->w.sim);
         if (crashes && rng_chance(&r->rng, (uint32_t)crashes, (uint32_t)ops))
             crash(r);
+        if (!r->failures && i % 100 == 99) {
+            settle(r);
+            look(r, &r->w, r->edge, true);
+        }
     }
     settle(r);
 }
@@ -318,6 +374,12 @@ static void survives_failing_io(const struct setup *setup)
 static const struct setup vdi = { .driver = &driver_vdi, .options = "'size':8388608" };
 static const struct setup vdi_static = { .driver = &driver_vdi,
                                          .options = "'size':8388608,'preallocation':'metadata'" };
+static const struct setup vdi_garbage = { .driver = &driver_vdi,
+                                          .options = "'size':8388608",
+                                          .garbage = true };
+static const struct setup vmdk_backing = { .driver = &driver_vmdk,
+                                           .options = "'size':8388608",
+                                           .backing = true };
 static const struct setup vpc = { .driver = &driver_vpc,
                                   .options = "'size':8388608,'force-size':true" };
 static const struct setup vpc_fixed = {
@@ -341,6 +403,8 @@ static const struct setup vhdx_fixed = {
     static void name##_survives_failing_io(void) { survives_failing_io(&name); }
 FORMAT(vdi)
 FORMAT(vdi_static)
+FORMAT(vdi_garbage)
+FORMAT(vmdk_backing)
 FORMAT(vpc)
 FORMAT(vpc_fixed)
 FORMAT(vmdk)
@@ -353,5 +417,6 @@ FORMAT(vhdx_fixed)
 #define TESTS(name)                                                                                \
     TEST(name##_survives_crashes), TEST(name##_keeps_data_when_closed),                           \
         TEST(name##_survives_failing_io)
-TEST_LIST(TESTS(vdi), TESTS(vdi_static), TESTS(vpc), TESTS(vpc_fixed), TESTS(vmdk),
-          TESTS(vmdk_zeroed), TESTS(vmdk_stream), TESTS(vhdx), TESTS(vhdx_fixed));
+TEST_LIST(TESTS(vdi), TESTS(vdi_static), TESTS(vdi_garbage), TESTS(vmdk_backing), TESTS(vpc),
+          TESTS(vpc_fixed), TESTS(vmdk), TESTS(vmdk_zeroed), TESTS(vmdk_stream), TESTS(vhdx),
+          TESTS(vhdx_fixed));
