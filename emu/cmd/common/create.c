@@ -447,6 +447,8 @@ static struct err *create_checked(struct tool *tool, const struct create_spec *s
         return create_format(tool, spec, driver, values);
     if (!json_as_uint64(json_object_get(values, "size"), &size))
         return err_new("Image creation needs a size parameter");
+    /* As for qcow2, whole sectors. */
+    size += size <= INT64_MAX ? (512 - size % 512) % 512 : 0;
     return create_file(tool, spec->filename, size, values);
 }
 

@@ -98,6 +98,7 @@ extern const struct create_option file_create_options[];
 struct file_resize {
     struct reactor_file *file;
     uint64_t old_size, size, pos;
+    uint64_t fill_end; /* Where zeroes that are written end. */
     enum prealloc prealloc;
     struct op op;
     struct iovec iov;

@@ -8,7 +8,10 @@
 #include "emu/base/str.h"
 #include "emu/storage/drivers/file.h"
 
-enum { FILL_BYTES = 1 << 20, SECTOR = 512 };
+/*
+ * A new file gets its first block at once: what the host needs to know to find out the alignment of direct I/O.
+ */
+enum { FILL_BYTES = 1 << 20, SECTOR = 512, FIRST_BLOCK = 4096 };
 
 /* ---- Resize ---- */
 
@@ -29,11 +32,11 @@ static void fill_done(struct op *op)
         return;
     }
     r->pos += (uint64_t)op->result;
-    if (r->pos >= r->size) {
+    if (r->pos >= r->fill_end) {
         resize_end(r, NULL);
         return;
     }
-    r->iov = (struct iovec){ r->zeroes, MIN((uint64_t)FILL_BYTES, r->size - r->pos) };
+    r->iov = (struct iovec){ r->zeroes, MIN((uint64_t)FILL_BYTES, r->fill_end - r->pos) };
     reactor_file_writev(r->file, op, &r->iov, 1, r->pos);
 }
 
@@ -54,7 +57,12 @@ static void truncate_done(struct op *op)
         resize_end(r, err_new_errno((int)op->result, "Could not resize file"));
         return;
     }
-    if (r->prealloc == PREALLOC_OFF || r->size <= r->old_size) {
+    r->fill_end = r->size;
+    if (r->prealloc == PREALLOC_OFF && r->old_size == 0)
+        r->fill_end = MIN(r->size, (uint64_t)FIRST_BLOCK);
+    else if (r->prealloc == PREALLOC_OFF)
+        r->fill_end = 0;
+    if (r->fill_end <= r->old_size || r->size <= r->old_size) {
         resize_end(r, NULL);
         return;
     }
@@ -70,7 +78,7 @@ static void truncate_done(struct op *op)
     }
     memset(r->zeroes, 0, FILL_BYTES);
     r->pos = r->old_size;
-    r->iov = (struct iovec){ r->zeroes, MIN((uint64_t)FILL_BYTES, r->size - r->pos) };
+    r->iov = (struct iovec){ r->zeroes, MIN((uint64_t)FILL_BYTES, r->fill_end - r->pos) };
     op->done = fill_done;
     reactor_file_writev(r->file, op, &r->iov, 1, r->pos);
 }
