@@ -69,10 +69,31 @@ static int take_active(struct qcow2_checking *c)
     return 0;
 }
 
+static int take_none(struct qcow2_checking *c)
+{
+    c->l1 = try_calloc(1, sizeof(uint64_t));
+    c->l1_count = 0;
+    return c->l1 ? 0 : -ENOMEM;
+}
+
 static int take_snapshot(struct qcow2_checking *c, const struct qcow2_snapshot *s)
 {
     uint64_t bytes = (uint64_t)s->l1_size * 8;
 
+    if (!is_aligned(s->l1_offset, c->q->geo.cluster_size)) {
+        qcow2_check_corrupt(c,
+                            "ERROR snapshot %s (%s) l1_offset=%#llx: L1 table is not cluster "
+                            "aligned; snapshot table entry corrupted",
+                            s->id, s->name, ULL(s->l1_offset));
+        return take_none(c);
+    }
+    if (!qcow2_snapshot_l1_ok(s, c->q->geo.cluster_bits)) {
+        qcow2_check_corrupt(c,
+                            "ERROR snapshot %s (%s) l1_size=%#x: L1 table is too large; snapshot "
+                            "table entry corrupted",
+                            s->id, s->name, s->l1_size);
+        return take_none(c);
+    }
     if (!c->buf) {
         int ret = qcow2_check_read(c, s->l1_offset,
                                    MIN(bytes, sub_saturate_u64(c->q->file_size, s->l1_offset)));

@@ -28,7 +28,7 @@ enum expand_stage {
 
 struct rewriting {
     struct qcow2_shadow s;
-    bool expand;
+    bool expand, changed;
     enum expand_stage stage;
     size_t table;      /* 0: active, then snapshots. */
     uint64_t *l1;      /* owned (but the active one is s.l1); in host byte order. */
@@ -79,6 +79,8 @@ static int next_l1(struct rewriting *w)
         return 0;
     }
     snapshot = &w->s.snapshots.list.items[w->table - 1];
+    if (!qcow2_snapshot_l1_ok(snapshot, w->s.q->geo.cluster_bits))
+        return -EINVAL;
     w->l1_count = snapshot->l1_size;
     bytes = (uint64_t)w->l1_count * 8;
     w->raw = try_alloc_aligned(BUFFER_ALIGN, align_up_u64(bytes + 1, w->s.q->geo.cluster_size));
@@ -180,13 +182,18 @@ static int expand_entry(struct rewriting *w, uint32_t i, uint64_t refs)
 
     if (entry.word & QCOW2_COMPRESSED || !(entry.word & QCOW2_ZERO))
         return 0;
+    if (!is_aligned(qcow2_entry_host(entry), q->geo.cluster_size))
+        return qcow2_corrupt(
+            q, "Cluster allocation offset %#llx unaligned (L2 offset: %#llx, L2 index: %#x)",
+            (unsigned long long)qcow2_entry_host(entry),
+            (unsigned long long)(w->l1[w->l1_next] & QCOW2_OFFSET_MASK), i);
     if (qcow2_entry_host(entry))
         ret = unref(w, qcow2_entry_host(entry), refs);
     if (!ret && qcow2_has_backing(q))
         ret = qcow2_shadow_alloc(&w->s, 1, refs, &place);
     if (ret)
         return ret;
-    w->l2_changed = true;
+    w->l2_changed = w->changed = true;
     entry.word = place | (place && refs == 1 ? QCOW2_COPIED : 0);
     qcow2_entry_store(q, &block, i, entry);
     if (!place)
@@ -272,7 +279,7 @@ static int rewriting_plan(struct qcow2_shadow *s)
         case EXPAND_L2_READ: w->stage = EXPAND_ENTRY; break;
         case EXPAND_ENTRY: ret = expand_l2(w); break;
         case EXPAND_L1_DONE: ret = l1_done(w); break;
-        case EXPAND_TABLE: return write_table(w);
+        case EXPAND_TABLE: return w->expand && !w->changed ? 0 : write_table(w);
         }
     }
     return ret;
@@ -286,6 +293,8 @@ static void rewriting_done(struct qcow2_shadow *s, struct err *err)
     driver_done_fn *done = w->done;
     void *arg = w->arg;
 
+    if (w->expand)
+        err = err_prefix(err, "Failed to turn zero into data clusters: ");
     if (w->table)
         free_l1(w);
     xfree(w->l2);

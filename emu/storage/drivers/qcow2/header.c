@@ -71,10 +71,8 @@ static struct err *check_tables(const struct qcow2_header *header)
 
     if (f->reftable_clusters > QCOW2_REFTABLE_BYTES_MAX / cluster)
         return err_new("Reference count table too large");
-    if (f->reftable_clusters == 0)
-        return err_new("Image does not contain a reference count table");
-    if (!f->reftable_offset ||
-        !place_ok(header, f->reftable_offset, f->reftable_clusters * cluster))
+    if (f->reftable_clusters && (!f->reftable_offset || !place_ok(header, f->reftable_offset,
+                                                                  f->reftable_clusters * cluster)))
         return err_new("Reference count table offset invalid");
     if (f->nb_snapshots > QCOW2_SNAPSHOTS_MAX)
         return err_new("Snapshot table too large");

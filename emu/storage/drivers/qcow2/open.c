@@ -202,6 +202,8 @@ static struct err *take_header(struct opening *o)
     uint64_t bytes;
 
     TRY(qcow2_header_parse_extensions(&q->header, o->buf, o->len));
+    if (!q->header.fields.reftable_clusters && !(o->flags & NODE_OPEN_CHECK))
+        return err_new("Image does not contain a reference count table");
     drop_untrusted_bitmaps(o);
     qcow2_set_geometry(q);
     TRY(take_data_file(o));
@@ -246,9 +248,12 @@ int qcow2_build_owners(struct qcow2 *q)
     }
     ADD(f->l1_offset, (uint64_t)f->l1_size * 8, L1);
     ADD(q->header.fields.snapshots_offset, q->snapshots.table_size, SNAPSHOTS);
-    for (size_t i = 0; i < q->snapshots.list.len; i++)
+    for (size_t i = 0; i < q->snapshots.list.len; i++) {
+        if (!qcow2_snapshot_l1_ok(&q->snapshots.list.items[i], bits))
+            continue; /* Found out when the snapshot is used. */
         ADD(q->snapshots.list.items[i].l1_offset, (uint64_t)q->snapshots.list.items[i].l1_size * 8,
             INACTIVE_L1);
+    }
     ADD(q->header.bitmap_dir_offset, q->header.bitmap_dir_size, BITMAPS);
     ADD(q->header.luks_offset, q->header.luks_len, LUKS);
     for (uint32_t i = 0; i < q->l1.count; i++) {

@@ -161,7 +161,12 @@ static int place_l1(struct qcow2_shadow *s)
     struct qcow2 *q = s->q;
     uint64_t bytes;
     uint8_t *data;
-    int ret = qcow2_shadow_ref(s, q->l1.offset, q->l1.offset ? (uint64_t)q->l1.count * 8 : 0, -1);
+    int ret;
+
+    if (s->l1_count == q->l1.count &&
+        memcmp(s->l1, q->l1.entries, s->l1_count * sizeof(uint64_t)) == 0)
+        return 0; /* The old one will do. */
+    ret = qcow2_shadow_ref(s, q->l1.offset, q->l1.offset ? (uint64_t)q->l1.count * 8 : 0, -1);
 
     s->fields.l1_size = s->l1_count;
     s->fields.l1_offset = 0;
@@ -208,13 +213,22 @@ static int place_blocks(struct qcow2_shadow *s)
     return 0;
 }
 
+static bool counts_changed(const struct qcow2_shadow *s)
+{
+    return s->new_order != s->q->geo.refcount_order || s->new.count != s->old.count ||
+           memcmp(s->new.blocks, s->old.blocks, s->new.count * sizeof(*s->new.blocks)) != 0;
+}
+
 /* A table long enough for all blocks, counting it may take more blocks, and so on. */
 static int place_reftable(struct qcow2_shadow *s)
 {
     struct qcow2 *q = s->q;
     uint64_t clusters = 0, need;
-    int ret = qcow2_shadow_ref(s, q->reftable.offset, (uint64_t)q->reftable.count * 8, -1);
+    int ret;
 
+    if (!counts_changed(s))
+        return 0; /* The old one will do. */
+    ret = qcow2_shadow_ref(s, q->reftable.offset, (uint64_t)q->reftable.count * 8, -1);
     while (!ret) {
         ret = place_blocks(s);
         need = div_round_up(qcow2_counts_used(&s->new) * 8, q->geo.cluster_size);
@@ -236,8 +250,11 @@ static int place_reftable(struct qcow2_shadow *s)
 static int add_count_pieces(struct qcow2_shadow *s)
 {
     uint64_t bytes = (uint64_t)s->fields.reftable_clusters << s->q->geo.cluster_bits;
-    uint8_t *table = try_alloc_aligned(BUFFER_ALIGN, bytes);
+    uint8_t *table;
 
+    if (!counts_changed(s))
+        return 0;
+    table = try_alloc_aligned(BUFFER_ALIGN, bytes);
     if (!table)
         return -ENOMEM;
     memset(table, 0, bytes);

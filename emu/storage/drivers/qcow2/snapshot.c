@@ -341,6 +341,17 @@ static void qcow2_snapshot_create(struct node *node, const struct snapshot_info 
     qcow2_shadow_start(&c->s);
 }
 
+static struct err *check_l1(const struct qcow2 *q, size_t index)
+{
+    const struct qcow2_snapshot *s = &q->snapshots.list.items[index];
+
+    if (qcow2_snapshot_l1_ok(s, q->geo.cluster_bits))
+        return NULL;
+    if (s->l1_size > QCOW2_L1_BYTES_MAX / 8)
+        return err_set_errnum(err_new("Snapshot L1 table too large"), EFBIG);
+    return err_set_errnum(err_new("Snapshot L1 table offset invalid"), EINVAL);
+}
+
 /* Common to apply and remove: refuses, or starts. */
 static void change_existing(struct node *node, const char *id, int kind, graph_done_fn *done,
                             void *arg)
@@ -352,6 +363,8 @@ static void change_existing(struct node *node, const char *id, int kind, graph_d
 
     if (!err && !find(q, id, &index))
         err = err_set_errnum(err_new("Can't find the snapshot"), ENOENT);
+    if (!err)
+        err = check_l1(q, index);
     if (!err && kind == APPLY && !list_empty(&node->bitmaps))
         err = err_set_errnum(err_new("Device has active dirty bitmaps"), EBUSY);
     if (!err && kind == APPLY &&
@@ -423,6 +436,7 @@ static void qcow2_snapshot_show(struct node *node, const char *id, graph_done_fn
     struct qcow2 *q = qcow2_of(node);
     struct showing *show;
     const struct qcow2_snapshot *snapshot;
+    struct err *err;
     uint64_t bytes;
     size_t index;
 
@@ -432,6 +446,11 @@ static void qcow2_snapshot_show(struct node *node, const char *id, graph_done_fn
     }
     if (!find(q, id, &index)) {
         done(arg, err_set_errnum(err_new("Can't find the snapshot"), ENOENT));
+        return;
+    }
+    err = check_l1(q, index);
+    if (err) {
+        done(arg, err);
         return;
     }
     snapshot = &q->snapshots.list.items[index];

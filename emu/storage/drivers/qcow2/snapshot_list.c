@@ -56,14 +56,11 @@ static void parse_entry(struct qcow2_snapshot *s, const uint8_t *p, uint64_t dis
     s->name = xstrndup((const char *)p + ENTRY_FIXED + extra + id_len, name_len);
 }
 
-static struct err *check_entry(const struct qcow2_snapshot *s, const struct qcow2_header *header)
+bool qcow2_snapshot_l1_ok(const struct qcow2_snapshot *s, unsigned cluster_bits)
 {
-    if (s->l1_size > QCOW2_L1_BYTES_MAX / 8)
-        return err_new("Snapshot '%s' (%s): L1 table is too large", s->id, s->name);
-    if (!is_aligned(s->l1_offset, UINT64_C(1) << header->cluster_bits) ||
-        !range_within(s->l1_offset, (uint64_t)s->l1_size * 8, QCOW2_HOST_OFFSET_MAX))
-        return err_new("Snapshot '%s' (%s): L1 table offset invalid", s->id, s->name);
-    return NULL;
+    return s->l1_size <= QCOW2_L1_BYTES_MAX / 8 &&
+           is_aligned(s->l1_offset, UINT64_C(1) << cluster_bits) &&
+           range_within(s->l1_offset, (uint64_t)s->l1_size * 8, QCOW2_HOST_OFFSET_MAX);
 }
 
 static struct err *parse(struct qcow2_snapshots *snapshots, const struct qcow2_header *header,
@@ -92,7 +89,6 @@ static struct err *parse(struct qcow2_snapshots *snapshots, const struct qcow2_h
         }
         parse_entry(&s, data + at, header->fields.size);
         vec_push(&snapshots->list, s);
-        TRY(check_entry(&s, header));
         at += size;
     }
     snapshots->table_size = at;

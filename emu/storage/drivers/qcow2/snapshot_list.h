@@ -35,6 +35,8 @@ struct qcow2_snapshots {
 
 void qcow2_snapshots_fini(struct qcow2_snapshots *snapshots);
 void qcow2_snapshot_fini(struct qcow2_snapshot *snapshot);
+/* Whether the entry's L1 table has a possible place and size. An image with others can be opened, but not use them. */
+bool qcow2_snapshot_l1_ok(const struct qcow2_snapshot *snapshot, unsigned cluster_bits);
 /* All entries again; table_size is 0 until the table is built. */
 void qcow2_snapshots_copy(struct qcow2_snapshots *out, const struct qcow2_snapshots *snapshots);
 /*
