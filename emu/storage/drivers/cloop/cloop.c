@@ -155,7 +155,7 @@ static void load_offsets(struct opening *o)
 
 static struct err *take_header(struct opening *o, const uint8_t *buf)
 {
-    uint32_t blocks_max = (UINT32_MAX - WORD) / WORD;
+    uint32_t blocks_max = UINT32_MAX / WORD;
 
     o->block_size = load_be32(buf + AT_BLOCK_SIZE);
     o->blocks = load_be32(buf + AT_BLOCKS);
