@@ -235,6 +235,16 @@ static void backing_opened(void *arg, struct node *backing, struct err *err)
     finish(o);
 }
 
+/* What was said of a backing file beside the name in the header: its node name, its cache. */
+static void add_options(struct json *options, const struct json *more)
+{
+    const char *key;
+    struct json *value;
+
+    json_object_for_each(more, i, key, value)
+        json_object_set(options, key, json_ref(value));
+}
+
 static void open_backing(struct opening *o)
 {
     struct node *node = o->node;
@@ -261,13 +271,17 @@ static void open_backing(struct opening *o)
             finish(o);
         return;
     }
-    if (value) {
+    if (value && (json_object_has(value, "driver") || json_object_has(value, "file"))) {
         options = json_copy(value);
     } else if (node->backing_name && *node->backing_name) {
         char *name = filename_resolve(node->filename, node->backing_name);
 
         err = node_options_from_filename(name, node->backing_format, &options);
         xfree(name);
+        if (!err && value)
+            add_options(options, value);
+    } else if (value) {
+        options = json_copy(value);
     } else {
         finish(o);
         return;
