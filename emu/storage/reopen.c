@@ -8,6 +8,8 @@
 
 #include "emu/base/alloc.h"
 #include "emu/base/fsm.h"
+#include "emu/base/log.h"
+#include "emu/storage/bitmap.h"
 #include "emu/storage/reopen_priv.h"
 
 static const uint32_t reopen_edges[REOPEN_PHASE_COUNT] = {
@@ -16,8 +18,9 @@ static const uint32_t reopen_edges[REOPEN_PHASE_COUNT] = {
     [REOPEN_PREPARE] = BIT(REOPEN_SETTLE) | BIT(REOPEN_UNDO),
     [REOPEN_SETTLE] = BIT(REOPEN_READY) | BIT(REOPEN_UNDO),
     [REOPEN_READY] = BIT(REOPEN_QUIET) | BIT(REOPEN_UNDO),
-    [REOPEN_QUIET] = BIT(REOPEN_OVER),
-    [REOPEN_UNDO] = BIT(REOPEN_OVER),
+    [REOPEN_QUIET] = BIT(REOPEN_USE),
+    [REOPEN_UNDO] = BIT(REOPEN_USE),
+    [REOPEN_USE] = BIT(REOPEN_OVER),
     [REOPEN_OVER] = 0,
 };
 
@@ -212,6 +215,39 @@ static void step_done(void *arg, struct err *err)
     next_entry(r);
 }
 
+static void prepare_driver(struct reopen *r, struct reopen_entry *entry)
+{
+    struct node *node = entry->node;
+
+    if (!node->driver->reopen_prepare) {
+        step_done(r, NULL);
+        return;
+    }
+    opts_init(&r->opts, entry->options ? entry->options : node->options);
+    node->driver->reopen_prepare(node, &r->opts, &entry->open, step_done, r);
+    opts_fini(&r->opts);
+}
+
+static void bitmaps_stored(void *arg, struct err *err)
+{
+    struct reopen *r = arg;
+
+    if (err) {
+        fail(r, err);
+        return;
+    }
+    vec_at(&r->entries, r->next)->stored = true;
+    prepare_driver(r, vec_at(&r->entries, r->next));
+}
+
+/* The node is open; bitmaps that cannot be used any more say so themselves. */
+static void use_begun(void *arg, struct err *err)
+{
+    if (err)
+        log_err("Using the bitmaps of a node", err);
+    step_done(arg, NULL);
+}
+
 static void start_step(struct reopen *r, struct reopen_entry *entry)
 {
     struct node *node = entry->node;
@@ -219,10 +255,13 @@ static void start_step(struct reopen *r, struct reopen_entry *entry)
 
     if (r->phase == REOPEN_SETTLE) {
         node_settle(node, step_done, r);
-    } else if (r->phase == REOPEN_PREPARE && driver->reopen_prepare) {
-        opts_init(&r->opts, entry->options ? entry->options : node->options);
-        driver->reopen_prepare(node, &r->opts, &entry->open, step_done, r);
-        opts_fini(&r->opts);
+    } else if (r->phase == REOPEN_PREPARE && entry->open.read_only && !node->read_only) {
+        bitmaps_store(node, bitmaps_stored, r);
+    } else if (r->phase == REOPEN_PREPARE) {
+        prepare_driver(r, entry);
+    } else if (r->phase == REOPEN_USE && !node->read_only &&
+               (entry->stored || entry->old_read_only)) {
+        bitmaps_begin_use(node, use_begun, r);
     } else if (r->phase == REOPEN_READY && driver->reopen_ready) {
         driver->reopen_ready(node, step_done, r);
     } else {
@@ -245,6 +284,8 @@ static void next_entry(struct reopen *r)
             fail(r, err);
         else
             reopen_enter(r, REOPEN_SETTLE);
+    } else if (r->phase == REOPEN_USE) {
+        reopen_enter(r, REOPEN_OVER);
     } else {
         reopen_enter(r, r->phase == REOPEN_SETTLE ? REOPEN_READY : REOPEN_QUIET);
     }
@@ -257,24 +298,6 @@ static bool all_quiet(struct reopen *r)
             return false;
     }
     return true;
-}
-
-/* Requests of nodes above (metadata written back) may still come: commits wait until there are none. */
-static void look_quiet(struct drain *drain)
-{
-    struct reopen *r = container_of(drain, struct reopen, quiet);
-
-    drain_end(&r->quiet);
-    if (all_quiet(r)) {
-        reopen_enter(r, REOPEN_OVER);
-        return;
-    }
-    vec_for_each(at, &r->entries) {
-        if ((*at)->node->in_flight) {
-            drain_begin(&r->quiet, (*at)->node, look_quiet);
-            return;
-        }
-    }
 }
 
 static void commit(struct reopen *r)
@@ -296,6 +319,25 @@ static void commit(struct reopen *r)
     vec_for_each(at, &r->entries) {
         if ((*at)->node->driver->reopen_commit)
             (*at)->node->driver->reopen_commit((*at)->node);
+    }
+}
+
+/* Requests of nodes above (metadata written back) may still come: commits wait until there are none. */
+static void look_quiet(struct drain *drain)
+{
+    struct reopen *r = container_of(drain, struct reopen, quiet);
+
+    drain_end(&r->quiet);
+    if (all_quiet(r)) {
+        commit(r);
+        reopen_enter(r, REOPEN_USE);
+        return;
+    }
+    vec_for_each(at, &r->entries) {
+        if ((*at)->node->in_flight) {
+            drain_begin(&r->quiet, (*at)->node, look_quiet);
+            return;
+        }
     }
 }
 
@@ -323,9 +365,7 @@ static void finish(struct reopen *r)
 /* The only writer of r->phase. */
 static void reopen_enter(struct reopen *r, enum reopen_phase to)
 {
-    const enum reopen_phase from = r->phase;
-
-    fsm_check_edge(reopen_edges, from, to);
+    fsm_check_edge(reopen_edges, r->phase, to);
     r->phase = to;
     r->next = 0;
     switch (to) {
@@ -337,17 +377,14 @@ static void reopen_enter(struct reopen *r, enum reopen_phase to)
         return;
     case REOPEN_PREPARE:
     case REOPEN_SETTLE:
-    case REOPEN_READY: next_entry(r); return;
+    case REOPEN_READY:
+    case REOPEN_USE: next_entry(r); return;
     case REOPEN_QUIET: drain_begin(&r->quiet, vec_at(&r->entries, 0)->node, look_quiet); return;
     case REOPEN_UNDO:
         undo(r);
-        reopen_enter(r, REOPEN_OVER);
+        reopen_enter(r, REOPEN_USE);
         return;
-    case REOPEN_OVER:
-        if (from == REOPEN_QUIET)
-            commit(r);
-        finish(r);
-        return;
+    case REOPEN_OVER: finish(r); return;
     case REOPEN_PHASE_COUNT: break;
     }
     unreachable();

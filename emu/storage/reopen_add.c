@@ -1,6 +1,7 @@
 /* What new options mean for a node and for the children it opened. */
 #include "emu/base/alloc.h"
 #include "emu/base/json.h"
+#include "emu/base/json_write.h"
 #include "emu/storage/backend.h"
 #include "emu/storage/open.h"
 #include "emu/storage/reopen_priv.h"
@@ -61,22 +62,68 @@ static bool is_child(const struct node *node, const char *name)
     return false;
 }
 
-static struct err *check_unchanged(struct node *node, const struct json *options)
+/* Adds the options in value under their names in full: what nobody can change, in the way that texts name it. */
+static void blame(struct json *blamed, const char *name, const struct json *value)
 {
-    const char *name = json_object_get_str(options, "node-name"), *key;
-    const char *driver = json_object_get_str(options, "driver");
+    const char *key;
+    struct json *inner;
+
+    if (json_type_of(value) != JSON_OBJECT) {
+        json_object_set(blamed, name, json_null());
+        return;
+    }
+    json_object_for_each(value, i, key, inner) {
+        char *full = xasprintf("%s.%s", name, key);
+
+        blame(blamed, full, inner);
+        xfree(full);
+    }
+}
+
+/* Whether the options of a child are for another one than there is. */
+static bool is_stray(const struct node *node, const char *name, const struct json *value)
+{
+    struct edge *edge = child_edge((struct node *)(uintptr_t)node, name);
+
+    return json_type_of(value) == JSON_OBJECT && (!edge || !edge->inherits);
+}
+
+static void blame_changes(struct node *node, const struct json *options, struct json *blamed)
+{
+    const char *key;
     struct json *value;
 
-    if (driver && !str_eq(driver, node->driver->name))
-        return err_new("Cannot change the option 'driver'");
-    if (name && !str_eq(name, node->name))
-        return err_new("Cannot change the option 'node-name'");
     json_object_for_each(options, i, key, value) {
         const struct json *old = json_object_get(node->options, key);
+        bool same;
 
-        if (is_common(key) || is_child(node, key) || may_change(node, key))
-            continue;
-        if (!old || !json_equal(old, value))
+        if (str_eq(key, "driver"))
+            same = str_eq(json_get_str(value), node->driver->name);
+        else if (str_eq(key, "node-name"))
+            same = str_eq(json_get_str(value), node->name);
+        else if (is_child(node, key) || str_eq(key, "backing"))
+            same = !is_stray(node, key, value);
+        else if (is_common(key) || may_change(node, key))
+            same = true;
+        else
+            same = old && json_equal(old, value);
+        if (!same)
+            blame(blamed, key, value);
+    }
+}
+
+static struct err *check_unchanged(struct node *node, const struct json *options)
+{
+    CLEANUP(json_free) struct json *blamed = json_object();
+    const char *key;
+    struct json *value;
+
+    blame_changes(node, options, blamed);
+    if (json_object_size(blamed)) {
+        /* Of several the reference names the first in the order of its tables. */
+        CLEANUP(json_free) struct json *ordered = json_hash_ordered(blamed);
+
+        json_object_for_each(ordered, i, key, value)
             return err_new("Cannot change the option '%s'", key);
     }
     json_object_for_each(node->options, i, key, value) {
@@ -123,20 +170,6 @@ static struct err *follow(struct reopen *r, struct reopen_entry *entry, struct e
     return add(r, edge->node, options ? options : edge->node->options, options != NULL, &inherit);
 }
 
-/* "driver" of the inner object, for the text: the reference names the first option it finds there. */
-static struct err *not_its_own(const struct driver_child *row, const struct json *value)
-{
-    const char *key = "driver";
-    struct json *inner;
-
-    json_object_for_each(value, i, key, inner)
-        break;
-    (void)inner;
-    if (json_object_has(value, "driver"))
-        key = "driver";
-    return err_new("Cannot change the option '%s.%s'", row->name, key);
-}
-
 static struct err *child_value(struct reopen *r, struct reopen_entry *entry,
                                const struct driver_child *row, const struct json *value)
 {
@@ -153,9 +186,8 @@ static struct err *child_value(struct reopen *r, struct reopen_entry *entry,
             return follow(r, entry, edge, NULL);
         return NULL;
     }
-    if (!edge || !edge->inherits)
-        return not_its_own(row, value);
-    return follow(r, entry, edge, value);
+    return follow(r, entry, edge,
+                  value); /* It is the parent's own: check_unchanged() has looked. */
 }
 
 static struct err *add_children(struct reopen *r, struct reopen_entry *entry,
@@ -199,8 +231,6 @@ static struct err *add(struct reopen *r, struct node *node, const struct json *o
     /* Named in its own right: that counts more than what it would follow. */
     if (entry)
         return NULL;
-    if (explicit)
-        TRY(check_unchanged(node, options));
     entry = NEW(struct reopen_entry);
     entry->reopen = r;
     entry->node = node_ref(node);
@@ -218,6 +248,8 @@ static struct err *add(struct reopen *r, struct node *node, const struct json *o
         if (json_object_has(node->options, "node-name"))
             json_object_set_str(entry->options, "node-name", node->name);
     }
+    if (explicit)
+        TRY(check_unchanged(node, options));
     return add_children(r, entry, options, explicit);
 }
 

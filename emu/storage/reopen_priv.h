@@ -15,6 +15,7 @@ enum reopen_phase {
     REOPEN_READY,   /* Locks are held; drivers do what may still fail. */
     REOPEN_QUIET,   /* Nothing can fail any more; the last requests of nodes end. */
     REOPEN_UNDO,    /* All is as before. */
+    REOPEN_USE,     /* Bitmaps of what is writable again are taken into use. */
     REOPEN_OVER,    /* Committed or undone. */
     REOPEN_PHASE_COUNT,
 };
@@ -38,6 +39,7 @@ struct reopen_entry {
     struct reopen_child children[REOPEN_CHILDREN];
     struct drain drain;
     bool prepared;
+    bool stored; /* Its bitmaps are in the image and wait. */
 };
 
 struct reopen {

@@ -356,15 +356,13 @@ static struct err *commit_attach(struct commit *c, const struct commit_range *ra
     struct block_job *bj = &c->bj;
 
     TRY(graph_insert_filter(bj->filter, range->top, NULL));
-    TRY(block_job_hold(bj, bj->filter, "main node", 0, PERM_ALL));
-    if (range->overlay)
-        TRY(block_job_hold(bj, range->overlay, "overlay of top", 0, PERM_ALL));
+    TRY(block_job_hold(bj, range->device, "main node", 0, PERM_ALL));
     for (struct node *at = range->top; at && at != range->base; at = chain_next(at))
         TRY(block_job_hold(bj, at, "intermediate node", 0, PERM_WRITE_UNCHANGED | PERM_WRITE));
     TRY(block_job_claim(bj, range->top, "top", BLOCK_JOB_CLAIM_NAMED, 0, PERM_ALL, &bj->source));
     TRY(block_job_claim(bj, range->base, "base", BLOCK_JOB_CLAIM_PLAIN,
                         PERM_CONSISTENT_READ | PERM_WRITE | PERM_RESIZE, shared, &bj->target));
-    return block_job_freeze(bj, bj->filter, range->base);
+    return block_job_freeze(bj, range->overlay, range->base);
 }
 
 static void commit_open(struct commit *c, const struct commit_range *range)

@@ -82,6 +82,7 @@ static struct err *find_range(const struct commit_params *params, struct commit_
     struct node *device = params->device;
     uint32_t taken = 0;
 
+    range->device = device;
     TRY(launch_check_root(device));
     if (params->top_node && params->top)
         return err_new("'top-node' and 'top' are mutually exclusive");

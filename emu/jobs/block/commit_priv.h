@@ -6,6 +6,7 @@
 #include "emu/jobs/block/commit.h"
 
 struct commit_range {
+    struct node *device;     /* Borrowed; the highest layer. */
     struct node *top, *base; /* References. */
     struct node *overlay;    /* Reference: the image above the top; NULL: active commit. */
     bool active;

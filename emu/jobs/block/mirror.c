@@ -20,6 +20,8 @@
 #include "emu/jobs/job_states.h"
 #include "emu/jobs/job_verbs.h"
 #include "emu/storage/copy.h"
+#include "emu/storage/driver.h"
+#include "emu/storage/open.h"
 
 #define MIRROR_BUF_DEFAULT     (UINT64_C(16) << 20)
 #define MIRROR_CHUNK           (UINT64_C(1) << 20)
@@ -73,6 +75,9 @@ struct mirror {
     struct mirror_flush *flush; /* Pending, owned by itself. */
     bool flushed;
     uint64_t scanned; /* The layers were asked up to there. */
+    enum mirror_backing backing;
+    enum sync_mode sync;
+    struct mirror_flush *opening; /* Pending, owned by itself: the target's backing file. */
     bool grown;
     bool commit;
     unsigned layers; /* Of a commit: above the target. */
@@ -389,7 +394,8 @@ static void mirror_abandon(struct job *job)
 {
     struct mirror *m = mirror_of(job);
 
-    copy_abandon(m->copy);
+    if (m->copy)
+        copy_abandon(m->copy);
     m->copy = NULL;
     mirror_top_bypass(m->top);
     for (unsigned i = 0; i < MIRROR_WINDOW; i++) {
@@ -399,7 +405,11 @@ static void mirror_abandon(struct job *job)
     if (m->flush)
         m->flush->mirror = NULL;
     m->flush = NULL;
-    node_fence(m->bj.target->node);
+    if (m->opening)
+        m->opening->mirror = NULL;
+    m->opening = NULL;
+    if (m->bj.target)
+        node_fence(m->bj.target->node);
     job->inflight = 0;
 }
 
@@ -415,19 +425,80 @@ static struct err *mirror_pivot(struct mirror *m)
     return graph_replace_node(replaced, m->target_node);
 }
 
-static struct err *mirror_prepare(struct job *job)
+/* The job's own claims would conflict with those of the guests. */
+static struct err *mirror_complete(struct mirror *m)
 {
-    struct mirror *m = mirror_of(job);
-
-    if (!job->complete_requested || job->soft_cancel_requested)
-        return NULL;
-    /* The job's own claims would conflict with those of the guests. */
     copy_free(m->copy);
     m->copy = NULL;
     mirror_top_bypass(m->top);
     block_job_thaw(&m->bj);
     block_job_detach(&m->bj);
     return mirror_pivot(m);
+}
+
+static void backing_opened(void *arg, struct node *backing, struct err *err)
+{
+    struct mirror_flush *opening = arg;
+    struct mirror *m = opening->mirror;
+
+    xfree(opening);
+    if (m && !err)
+        err = node_set_backing(node_skip_filters(m->target_node), backing);
+    if (backing)
+        node_unref(backing);
+    if (!m) {
+        err_free(err);
+        return;
+    }
+    m->opening = NULL;
+    job_prepared(&m->bj.job, err ? err : mirror_complete(m));
+}
+
+/* The backing file that the header of the target names. False: there is none. */
+static bool open_backing(struct mirror *m)
+{
+    struct node *target = node_skip_filters(m->target_node);
+    struct json *options;
+    struct err *err;
+    char *name;
+
+    if (target->backing || !target->backing_name || !*target->backing_name)
+        return false;
+    m->opening = NEW(struct mirror_flush);
+    m->opening->mirror = m;
+    name = filename_resolve(target->filename, target->backing_name);
+    err = node_options_from_filename(name, target->backing_format, &options);
+    xfree(name);
+    if (err) {
+        backing_opened(m->opening, NULL, err);
+        return true;
+    }
+    json_object_set_bool(options, "read-only", true);
+    node_open(m->bj.graph, options, 0, backing_opened, m->opening);
+    json_free(options);
+    return true;
+}
+
+static void mirror_prepare(struct job *job)
+{
+    struct mirror *m = mirror_of(job);
+    struct node *source = m->bj.source ? m->bj.source->node : NULL;
+    struct node *target = node_skip_filters(m->target_node), *below = NULL;
+    struct err *err = NULL;
+
+    if (!job->complete_requested || job->soft_cancel_requested) {
+        job_prepared(job, NULL);
+        return;
+    }
+    if (m->backing == MIRROR_BACKING_OPEN && open_backing(m))
+        return;
+    if (m->backing == MIRROR_BACKING_SOURCE && m->sync == SYNC_TOP)
+        below = node_backing(source);
+    else if (m->backing == MIRROR_BACKING_SOURCE && m->sync == SYNC_NONE)
+        below = source;
+    if (below && !target->backing)
+        err = node_set_backing(target, below);
+    job_prepared(job, err ? err : mirror_complete(m));
 }
 
 static void mirror_clean(struct job *job)
@@ -460,7 +531,7 @@ static const struct job_driver mirror_driver = {
     .block_job = true,
     .step = mirror_step,
     .abandon = mirror_abandon,
-    .prepare = mirror_prepare,
+    .prepare_start = mirror_prepare,
     .clean = mirror_clean,
     .free = mirror_free,
     .can_complete = true,
@@ -472,7 +543,7 @@ static const struct job_driver active_commit_driver = {
     .block_job = true,
     .step = mirror_step,
     .abandon = mirror_abandon,
-    .prepare = mirror_prepare,
+    .prepare_start = mirror_prepare,
     .clean = mirror_clean,
     .free = mirror_free,
     .can_complete = true,
@@ -582,6 +653,8 @@ static void mirror_open(struct mirror *m, const struct mirror_params *params)
     m->copy_mode = params->copy_mode;
     m->layers = params->commit ? chain_layers(params->source, params->target) : 0;
     m->target_node = node_ref(params->target);
+    m->backing = params->backing;
+    m->sync = params->sync;
     m->replaces = xstrdup(params->replaces);
     if (params->sync != SYNC_TOP && !params->commit)
         m->scanned = params->source->size;

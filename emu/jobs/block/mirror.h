@@ -11,6 +11,13 @@
 
 enum mirror_copy_mode { MIRROR_BACKGROUND, MIRROR_WRITE_BLOCKING };
 
+/* What backs the target when guests move to it. */
+enum mirror_backing {
+    MIRROR_BACKING_LEAVE,  /* What it has. */
+    MIRROR_BACKING_SOURCE, /* sync=top: the backing file of the source; sync=none: the source. */
+    MIRROR_BACKING_OPEN,   /* What its header says; it was opened without. */
+};
+
 struct mirror_params {
     struct job_options job;
     struct node *source, *target; /* Borrowed. */
@@ -23,6 +30,7 @@ struct mirror_params {
     bool unmap;
     const char *filter_name; /* NULL: automatic. */
     enum mirror_copy_mode copy_mode;
+    enum mirror_backing backing;
     /*
      * An active commit: the target is below the source in its chain, grows to its size, and only what the layers
      * between hold is copied.

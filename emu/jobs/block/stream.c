@@ -494,7 +494,7 @@ static struct err *stream_attach(struct stream *s, const struct stream_making *m
     const uint32_t shared = PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED;
     struct block_job *bj = &s->bj;
     struct node *top = node_skip_filters(making->top), *base = making->base;
-    struct node *below = node_backing(top);
+    struct node *below = node_backing(top), *last, *next;
 
     TRY(graph_insert_filter(bj->filter, making->top, NULL));
     TRY(block_job_hold_plain(bj, bj->filter, "main node"));
@@ -505,7 +505,11 @@ static struct err *stream_attach(struct stream *s, const struct stream_making *m
         TRY(block_job_hold(bj, at, "intermediate node", 0, shared));
     if (below)
         TRY(block_job_claim(bj, below, "layers", BLOCK_JOB_CLAIM_NAMED, 0, PERM_ALL, &s->above));
-    return block_job_freeze(bj, making->top, base);
+    /* Down to the lowest node that goes away; its own link may change. */
+    last = making->overlay;
+    while ((next = chain_next(last)) && next != base)
+        last = next;
+    return block_job_freeze(bj, making->top, last);
 }
 
 static void stream_fill_in(struct stream *s, const struct stream_making *making)

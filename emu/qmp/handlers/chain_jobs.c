@@ -85,6 +85,7 @@ static void block_commit_handler(struct qmp_call *call, const struct qapi_block_
 
 const struct qmp_command_set chain_job_commands = {
     .commands = { QMP_COMMAND(block_stream, block_stream_handler),
-                  QMP_COMMAND(block_commit, block_commit_handler), QMP_COMMAND_END },
+                  QMP_COMMAND(block_commit, block_commit_handler),
+                  QMP_COMMAND(drive_mirror, drive_mirror_handler), QMP_COMMAND_END },
     .events = { NULL },
 };

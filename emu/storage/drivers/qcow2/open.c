@@ -626,7 +626,7 @@ static void start_closing(struct node *node, bool keep, driver_done_fn *done, vo
     c->done = done;
     c->arg = arg;
     qcow2_wait_init(&c->wait, close_wake);
-    if (c->q->read_only || c->q->corrupt || c->q->broken)
+    if (c->keep || c->q->read_only || c->q->corrupt || c->q->broken)
         close_step(c);
     else
         qcow2_bitmaps_store(c->q, close_stored, c);

@@ -8,7 +8,7 @@
 /* driver->open, driver->close */
 void qcow2_open(struct node *node, struct opts *opts, unsigned flags, driver_done_fn *done,
                 void *arg);
-/* Writes all metadata back; no request is in flight. The image stays open. */
+/* Writes all metadata back, but the bitmaps; no request is in flight. The image stays open. */
 void qcow2_write_back(struct node *node, driver_done_fn *done, void *arg);
 void qcow2_close(struct node *node, driver_done_fn *done, void *arg);
 

@@ -47,7 +47,8 @@ void qcow2_reopen_prepare(struct node *node, struct opts *opts, const struct nod
         q->next_switches.pass_discard_request = open->discard_unmap;
     if (!err && !open->read_only && q->corrupt)
         err = err_new("qcow2: Image is corrupt; cannot be opened read/write");
-    if (err || q->read_only || !open->read_only)
+    /* The file below may be another one afterwards. */
+    if (err || q->read_only)
         done(arg, err);
     else
         qcow2_write_back(node, done, arg);
