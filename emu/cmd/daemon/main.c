@@ -127,22 +127,10 @@ static struct err *second_pass(struct front_end *fe, struct background *bg, int 
 }
 
 static const struct qmp_command_set *const command_sets[] = {
-    &control_commands,
-    &chardev_commands,
-    &yank_commands,
-    &node_add_commands,
-    &node_query_commands,
-    &bitmap_commands,
-    &job_commands,
-    &block_job_commands,
-    &chain_job_commands,
-    &graph_change_commands,
-    &transaction_commands,
-    &export_commands,
-    &nbd_commands,
-    &object_commands,
-    &storage_event_set,
-    NULL,
+    &control_commands,    &chardev_commands,      &yank_commands,        &node_add_commands,
+    &node_query_commands, &bitmap_commands,       &job_commands,         &block_job_commands,
+    &chain_job_commands,  &graph_change_commands, &transaction_commands, &export_commands,
+    &nbd_commands,        &object_commands,       &storage_event_set,    NULL,
 };
 
 int main(int argc, char **argv)

@@ -14,7 +14,8 @@
 enum { SECTOR = 512, SECTORS = 2048, HISTORY = 16, OPS = 200, CRASH_EVERY = 9, RUN_MAX = 48 };
 
 struct model {
-    uint8_t ids[SECTORS][HISTORY]; /* What a sector may hold after a crash; the last is what it holds now. */
+    uint8_t ids[SECTORS]
+               [HISTORY]; /* What a sector may hold after a crash; the last is what it holds now. */
     unsigned count[SECTORS];
 };
 
@@ -47,10 +48,7 @@ static void flushed(struct model *m)
     }
 }
 
-static bool uniform(const uint8_t *sector)
-{
-    return memcmp(sector, sector + 1, SECTOR - 1) == 0;
-}
+static bool uniform(const uint8_t *sector) { return memcmp(sector, sector + 1, SECTOR - 1) == 0; }
 
 /* Reads all; crashed: older contents since the last flush are fine. */
 static void compare(struct test_world *w, struct edge *edge, const struct model *m, bool crashed)
@@ -64,8 +62,7 @@ static void compare(struct test_world *w, struct edge *edge, const struct model 
         for (unsigned k = crashed ? 0 : m->count[i] - 1; k < m->count[i]; k++)
             found |= m->ids[i][k] == buf[i * SECTOR];
         if (!found || !uniform(buf + i * SECTOR))
-            TEST_FAIL("sector %d holds %d, not %d", i, buf[i * SECTOR],
-                      m->ids[i][m->count[i] - 1]);
+            TEST_FAIL("sector %d holds %d, not %d", i, buf[i * SECTOR], m->ids[i][m->count[i] - 1]);
         REQUIRE(found && uniform(buf + i * SECTOR));
     }
     xfree(buf);

@@ -33,8 +33,7 @@ static void poke(struct test_disk *disk, const struct lie *lie, bool big_endian)
 
     memcpy(image, disk->data, size);
     for (unsigned i = 0; i < lie->bytes; i++)
-        image[lie->offset + i] =
-            (uint8_t)(lie->value >> 8 * (big_endian ? lie->bytes - 1 - i : i));
+        image[lie->offset + i] = (uint8_t)(lie->value >> 8 * (big_endian ? lie->bytes - 1 - i : i));
     test_disk_load(disk, image, size);
     xfree(image);
 }

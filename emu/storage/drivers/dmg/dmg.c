@@ -12,10 +12,10 @@
 #include "emu/base/arith.h"
 #include "emu/base/bytes.h"
 #include "emu/base/str.h"
+#include "emu/storage/driver.h"
 #include "emu/storage/drivers/dmg/chunks.h"
 #include "emu/storage/drivers/sparse/image_load.h"
 #include "emu/storage/drivers/sparse/meta.h"
-#include "emu/storage/driver.h"
 
 enum {
     KOLY_BYTES = 512,
@@ -271,8 +271,8 @@ static int read_part(struct dmg_op *op)
     in_chunk = op->pos - chunk->first * DMG_SECTOR;
     op->part = MIN(op->end - op->pos, chunk->count * DMG_SECTOR - in_chunk);
     if (chunk->type == DMG_RAW) {
-        req_submit_part(&op->sub, node->file, REQ_READ, 0, chunk->offset + in_chunk, op->part,
-                        view, part_read);
+        req_submit_part(&op->sub, node->file, REQ_READ, 0, chunk->offset + in_chunk, op->part, view,
+                        part_read);
         return META_WAIT;
     }
     if (chunk->type == DMG_ZERO || chunk->type == DMG_IGNORE) {

@@ -24,23 +24,30 @@ static struct qcow2_extension *find_extension(const struct qcow2_header *header,
     return NULL;
 }
 
-/* "Unsupported qcow2 feature(s): a, b, Unknown incompatible feature: 20" */
+/* Names from one table of features; what has one is taken out of *left. */
+static void name_features(const struct qcow2_extension *names, uint64_t *left, struct str *text)
+{
+    for (uint32_t at = 0; at + QCOW2_FEATURE_RECORD <= names->len; at += QCOW2_FEATURE_RECORD) {
+        const uint8_t *record = names->data + at;
+
+        if (record[0] != 0 || record[1] > 63 || !(*left & BIT64(record[1])))
+            continue;
+        *left &= ~BIT64(record[1]);
+        str_addf(text, "%s%.46s", text->len ? ", " : "", (const char *)record + 2);
+    }
+}
+
+/* "Unsupported qcow2 feature(s): a, b, Unknown incompatible feature: 20". There may be several tables. */
 static struct err *refuse_unknown(const struct qcow2_header *header)
 {
     uint64_t left = header->fields.incompatible & ~(uint64_t)QCOW2_INCOMPAT_KNOWN;
-    const struct qcow2_extension *names = find_extension(header, QCOW2_EXT_FEATURE_NAMES);
     CLEANUP(str_fini) struct str text = { 0 };
 
     if (!left)
         return NULL;
-    for (uint32_t at = 0; names && at + QCOW2_FEATURE_RECORD <= names->len;
-         at += QCOW2_FEATURE_RECORD) {
-        const uint8_t *record = names->data + at;
-
-        if (record[0] != 0 || record[1] > 63 || !(left & BIT64(record[1])))
-            continue;
-        left &= ~BIT64(record[1]);
-        str_addf(&text, "%s%.46s", text.len ? ", " : "", (const char *)record + 2);
+    for (size_t i = 0; i < header->extensions.len; i++) {
+        if (header->extensions.items[i].type == QCOW2_EXT_FEATURE_NAMES)
+            name_features(&header->extensions.items[i], &left, &text);
     }
     if (left)
         str_addf(&text, "%sUnknown incompatible feature: %llx", text.len ? ", " : "",

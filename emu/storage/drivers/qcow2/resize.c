@@ -421,9 +421,6 @@ static struct err *resize_allowed(const struct qcow2 *q, uint64_t size, enum pre
     TRY(qcow2_bitmaps_check_resize(q));
     if (size < q->header.fields.size && prealloc != PREALLOC_OFF)
         return err_new("Preallocation can't be used for shrinking an image");
-    if (prealloc != PREALLOC_OFF && qcow2_has_backing(q) && q->geo.subs == 1)
-        return err_new(
-            "Backing file and preallocation can only be used at the same time if extended_l2 is enabled");
     if (qcow2_l1_entries_for(q, size) > QCOW2_L1_BYTES_MAX / 8 || size > INT64_MAX)
         return err_set_errnum(err_new("Image is too big"), EFBIG);
     return NULL;
