@@ -139,13 +139,13 @@ static struct err *check_backing(struct conversion *cv, const struct json *value
 
     if (!o->backing)
         return NULL;
+    if (o->source_count > 1)
+        return err_new("Having a backing file for the target makes no sense when concatenating "
+                       "multiple input images");
     if (!format)
         format = json_object_get_str(values, "backing_fmt");
     if (!format)
         return err_new("Use of backing file requires explicit backing format");
-    if (o->source_count > 1)
-        return err_new("Having a backing file for the target makes no sense when concatenating "
-                       "multiple input images");
     return NULL;
 }
 
@@ -217,6 +217,7 @@ static struct err *open_target(struct conversion *cv)
         .image_opts = o->target_opts,
         .cache = o->target_cache ? o->target_cache : "unsafe",
         .writable = true,
+        .no_resize = true, /* A window for a source behind others could not be opened otherwise. */
     };
     struct node *backing;
 
