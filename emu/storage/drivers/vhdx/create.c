@@ -110,7 +110,7 @@ static uint8_t *build_signature(void)
     uint8_t *bytes = NEW_ARRAY(uint8_t, VHDX_HEADER_LEN);
 
     memcpy(bytes, VHDX_SIGNATURE, 8);
-    for (size_t i = 0; i + 1 < sizeof(creator); i++)
+    for (size_t i = 0; i < ARRAY_LEN(creator) - 1; i++)
         store_le16(bytes + 8 + i * 2, (uint16_t)creator[i]);
     return bytes;
 }
