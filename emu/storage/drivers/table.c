@@ -2,24 +2,22 @@
 #include "emu/storage/driver.h"
 
 const struct driver *const all_drivers[] = {
-    /* clang-format off */
-    &driver_bochs,
-    &driver_cloop,
-    &driver_dmg,
-    &driver_file,
-    &driver_luks,
-    &driver_nbd,
-    &driver_null_aio,
-    &driver_null_co,
-    &driver_parallels,
-    &driver_qcow,
-    &driver_qcow2,
-    &driver_qed,
-    &driver_raw,
-    &driver_vdi,
-    &driver_vhdx,
-    &driver_vmdk,
-    &driver_vpc,
+    &driver_bochs,       /* growing Bochs images, read only */
+    &driver_cloop,       /* compressed loop images, read only */
+    &driver_dmg,         /* Apple disk images, read only */
+    &driver_file,        /* files and devices of the host */
+    &driver_luks,        /* LUKS volumes */
+    &driver_nbd,         /* disks served over the network */
+    &driver_null_aio,    /* no disk at all, answering later */
+    &driver_null_co,     /* no disk at all */
+    &driver_parallels,   /* Parallels images */
+    &driver_qcow,        /* QEMU images, version 1 */
+    &driver_qcow2,       /* QEMU images, versions 2 and 3 */
+    &driver_qed,         /* QEMU enhanced images */
+    &driver_raw,         /* the file is the disk */
+    &driver_vdi,         /* VirtualBox images */
+    &driver_vhdx,        /* Hyper-V images */
+    &driver_vmdk,        /* VMware images */
+    &driver_vpc,         /* virtual hard disk images */
     NULL,
-    /* clang-format on */
 };

@@ -50,9 +50,9 @@ struct sparse_ops {
     /* What the table says. An entry that cannot be: -EIO. */
     int (*find)(struct sparse *s, uint64_t block, struct meta_wait *wait, struct sparse_place *out);
     /*
-     * Where `count` blocks from `block` on, which have no place, will go: sets *host for the first and lowers *count to how
-     * many follow each other there. Makes sure that link needs not wait (tables exist; what it loads was just used).
-     * The place counts as taken only with link; until then asking again gives the same.
+     * Where `count` blocks from `block` on, which have no place, will go: sets *host for the first and lowers
+     * *count to how many follow each other there. Makes sure that link needs not wait (tables exist; what it
+     * loads was just used). The place counts as taken only with link; until then asking again gives the same.
      */
     int (*place)(struct sparse *s, uint64_t block, uint64_t *count, struct meta_wait *wait,
                  uint64_t *host);
@@ -63,8 +63,8 @@ struct sparse_ops {
     int (*unpack)(struct sparse *s, uint64_t block, const uint8_t *in, uint32_t len, uint8_t *out);
     /*
      * Packs a block (block_size bytes) for storing it at `host`; out has room for SPARSE_PACK_EXTRA more bytes than a
-     * block; sets *len. -ENOSPC: it would not become smaller, the block is stored as data. NULL: cannot write compressed
-     * blocks.
+     * block; sets *len. -ENOSPC: it would not become smaller, the block is stored as data. NULL: cannot write
+     * compressed blocks.
      */
     int (*pack)(struct sparse *s, uint64_t block, uint64_t host, const uint8_t *in, uint8_t *out,
                 uint32_t *len);

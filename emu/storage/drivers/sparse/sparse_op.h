@@ -24,7 +24,7 @@ struct sparse_part *sparse_op_free_part(struct sparse_op *op); /* NULL: all are 
 /* The request's buffer from pos on. */
 struct iov_view sparse_op_view(const struct sparse_op *op, uint64_t pos);
 
-/* The `start` functions: start the next part and move op->pos. 0, META_WAIT, -EAGAIN (a part's end goes on) or -errno. */
+/* `start` functions: start the next part, move op->pos. 0, META_WAIT, -EAGAIN (a part's end goes on) or -errno. */
 int sparse_write_start(struct sparse_op *op);
 int sparse_zero_start(struct sparse_op *op); /* ZERO and DISCARD. */
 
