@@ -4,6 +4,7 @@
 
 #include "emu/base/alloc.h"
 #include "emu/base/str.h"
+#include "emu/storage/backend.h"
 #include "emu/storage/bitmap.h"
 #include "emu/storage/core.h"
 
@@ -91,7 +92,7 @@ struct err *bitmap_lookup(struct graph *graph, const char *node_name, const char
 {
     struct node *node;
 
-    TRY(graph_lookup(graph, node_name, &node));
+    TRY(graph_lookup_disk(graph, node_name, &node));
     *out = bitmap_find(node, name);
     return *out ? NULL : err_new("Dirty bitmap '%s' not found", name);
 }

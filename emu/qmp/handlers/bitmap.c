@@ -7,6 +7,7 @@
 #include "emu/base/vec.h"
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/qmp_block_core.h" // Generated.
+#include "emu/storage/backend.h"
 #include "emu/storage/bitmap.h"
 
 static void block_dirty_bitmap_add_handler(struct qmp_call *call,
@@ -16,7 +17,7 @@ static void block_dirty_bitmap_add_handler(struct qmp_call *call,
     uint32_t granularity = args->granularity.set ? args->granularity.value : 0;
     struct bitmap *bitmap;
     struct node *node;
-    struct err *err = graph_lookup(call->world->graph, args->node, &node);
+    struct err *err = graph_lookup_disk(call->world->graph, args->node, &node);
 
     if (!err && args->granularity.set && granularity == 0)
         err = err_new("Granularity must be power of 2 and at least 512");
