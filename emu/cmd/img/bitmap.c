@@ -145,11 +145,15 @@ static struct err *operate_all(struct image *image, struct image *source,
 
 static struct err *run(struct tool *tool, const struct bitmap_options *o)
 {
+    struct image_spec spec = o->image, source_spec = o->source;
     struct image image, source = { 0 };
     struct err *err;
 
-    TRY(image_open(tool, &o->image, &image));
-    err = o->source.name ? image_open(tool, &o->source, &source) : NULL;
+    /* No data is read; and either may be the backing file of the other. */
+    spec.flags |= NODE_OPEN_NO_BACKING;
+    source_spec.flags |= NODE_OPEN_NO_BACKING;
+    TRY(image_open(tool, &spec, &image));
+    err = o->source.name ? image_open(tool, &source_spec, &source) : NULL;
     if (!err)
         err = operate_all(&image, &source, o);
     image_close(&source);

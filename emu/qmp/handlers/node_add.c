@@ -5,6 +5,7 @@
 #include "emu/base/alloc.h"
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/qmp_block_core.h" // Generated.
+#include "emu/storage/backend.h"
 #include "emu/storage/node.h"
 
 static void added(void *arg, struct node *node, struct err *err) { qmp_reply(arg, err); }
@@ -71,13 +72,7 @@ static void resize_settled(void *arg, struct err *err)
 static struct err *find_device(struct graph *graph, const struct qapi_block_resize_args *args,
                                struct node **out)
 {
-    const char *device = args->device ? args->device : "",
-               *name = args->node_name ? args->node_name : "";
-
-    *out = *name ? graph_find(graph, name) : NULL;
-    if (!*out)
-        return err_new("Cannot find device='%s' nor node-name='%s'", device, name);
-    return NULL;
+    return graph_lookup_either(graph, args->device, args->node_name, out);
 }
 
 static void block_resize_handler(struct qmp_call *call, const struct qapi_block_resize_args *args)

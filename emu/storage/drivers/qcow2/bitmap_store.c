@@ -166,12 +166,12 @@ static bool to_be_stored(const struct bitmap *bitmap)
     return bitmap->name && bitmap->persistent && !bitmap->inconsistent && !bitmap->read_only;
 }
 
-/* The first bitmap to be stored behind c->bitmap; NULL: there are none left. */
+/* The next older bitmap to be stored, as the reference orders new ones; NULL: there are none left. */
 static const struct bitmap *bitmap_after(const struct change *c)
 {
     bool behind = !c->bitmap;
 
-    list_for_each(bitmap, &c->q->node->bitmaps, struct bitmap, link) {
+    list_for_each_reverse(bitmap, &c->q->node->bitmaps, struct bitmap, link) {
         if (behind && to_be_stored(bitmap))
             return bitmap;
         behind = behind || bitmap == c->bitmap;

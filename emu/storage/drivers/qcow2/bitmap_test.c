@@ -339,7 +339,7 @@ static void peer_agrees(void)
     struct test_world *w = NEW(struct test_world);
     CLEANUP(xfree) char *path = xasprintf("%s/bitmaps.qcow2", test_tmpdir());
     CLEANUP(xfree)
-    char *command = xasprintf("qemu-img check -q %s && qemu-img bitmap --merge a --add %s c && "
+    char *command = xasprintf("qemu-img check -q %s && qemu-img bitmap --add --merge a %s c && "
                               "qemu-img check -q %s",
                               path, path, path);
     struct node *node;

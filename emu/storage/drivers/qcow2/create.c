@@ -470,7 +470,7 @@ static void write_header(struct creation *c)
 /* The only writer of c->phase. */
 static void create_enter(struct creation *c, enum create_phase phase)
 {
-    uint64_t cluster = UINT64_C(1) << c->header.cluster_bits;
+    uint64_t cluster = UINT64_C(1) << c->header.cluster_bits, end;
 
     c->phase = phase;
     switch (phase) {
@@ -503,10 +503,11 @@ static void create_enter(struct creation *c, enum create_phase phase)
         return;
     case CREATE_HEADER: write_header(c); return;
     case CREATE_SIZE:
-        if (c->edge->node->size >= c->total)
+        end = c->header.fields.l1_offset + (uint64_t)c->header.fields.l1_size * 8;
+        if (c->edge->node->size >= end)
             create_enter(c, phase + 1);
         else
-            edge_truncate(c->edge, c->total, false, PREALLOC_OFF, create_next, c);
+            edge_truncate(c->edge, end, false, PREALLOC_OFF, create_next, c);
         return;
     case CREATE_FLUSH: create_submit(c, REQ_FLUSH, 0, 0); return;
     case CREATE_OPEN_IMAGE:

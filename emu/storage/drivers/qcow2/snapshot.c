@@ -283,7 +283,7 @@ static struct err *changeable(const struct qcow2 *q)
     if (q->read_only || q->corrupt || q->broken)
         return err_new("Image is read-only");
     if (q->header.fields.incompatible & QCOW2_INCOMPAT_DATA_FILE)
-        return err_new_errno(ENOTSUP, "qcow2 images with an external data file keep no snapshots");
+        return err_set_errnum(err_new("Operation not supported"), ENOTSUP);
     return NULL;
 }
 
