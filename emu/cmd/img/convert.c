@@ -142,9 +142,9 @@ static struct err *check_backing(struct conversion *cv, const struct json *value
     if (o->source_count > 1)
         return err_new("Having a backing file for the target makes no sense when concatenating "
                        "multiple input images");
-    if (!format)
+    if (!format && !o->no_create)
         format = json_object_get_str(values, "backing_fmt");
-    if (!format)
+    if (!format && !o->no_create)
         return err_new("Use of backing file requires explicit backing format");
     return NULL;
 }
