@@ -178,6 +178,13 @@ struct create_option {
     const char *default_text; /* Or NULL. */
 };
 
+/* A driver comes by an event that breakpoints and rules of a debugging driver below know by name. */
+static inline void debug_event(const struct edge *edge, const char *event)
+{
+    if (edge->node->driver->debug)
+        edge->node->driver->debug->event(edge->node, event);
+}
+
 /* Ends a driver request: result 0 or -errno. The caller must not touch req or its ctx afterwards. */
 void req_complete(struct req *req, int result);
 
@@ -204,6 +211,7 @@ const struct driver *probe_bytes(const struct graph *graph, const uint8_t *buf, 
 
 /* emu/storage/drivers/table.c */
 extern const struct driver *const all_drivers[]; /* NULL-terminated. */
+extern const struct driver driver_blkdebug;
 extern const struct driver driver_file, driver_raw, driver_null_co, driver_null_aio, driver_qcow2,
     driver_nbd;
 extern const struct driver driver_luks;

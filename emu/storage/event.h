@@ -13,6 +13,8 @@ enum storage_event_kind {
     STORAGE_QUORUM_REPORT_BAD,
     STORAGE_TRAY_MOVED,
     STORAGE_IO_ERROR,
+    STORAGE_REQUEST_SUSPENDED, /* By a breakpoint. */
+    STORAGE_REQUEST_RESUMED,
 };
 
 struct backend;
@@ -44,6 +46,9 @@ struct storage_event {
             bool stops_possible; /* The backend could stop the machine: nospace is told. */
             int error;           /* Positive errno. */
         } io_error;
+        struct {
+            const char *tag;
+        } suspended; /* SUSPENDED, RESUMED */
     } u;
 };
 

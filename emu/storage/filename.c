@@ -174,6 +174,39 @@ static struct err *parse_nbd_old(const char *name, struct json *out)
     return NULL;
 }
 
+static struct err *protocol_options(const char *filename, struct json **out);
+
+/* blkdebug:CONFIG:IMAGE; the configuration may be empty. */
+static struct err *parse_blkdebug(const char *rest, struct json *out)
+{
+    const char *colon = strchr(rest, ':');
+    struct json *image = NULL;
+
+    if (!colon)
+        return err_new("blkdebug requires both config file and image path");
+    TRY(protocol_options(colon + 1, &image));
+    if (colon > rest)
+        json_object_set(out, "config", json_strn(rest, (size_t)(colon - rest)));
+    json_object_set(out, "image", image);
+    return NULL;
+}
+
+/* blkverify:RAW:TEST; the format of the second is probed. */
+static struct err *parse_blkverify(const char *rest, struct json *out)
+{
+    const char *colon = strchr(rest, ':');
+    CLEANUP(xfree) char *raw_name = colon ? xstrndup(rest, (size_t)(colon - rest)) : NULL;
+    struct json *raw = NULL, *test = NULL;
+
+    if (!colon)
+        return err_new("blkverify requires raw copy and original image file path");
+    TRY(protocol_options(raw_name, &raw));
+    json_object_set(out, "raw", raw);
+    TRY(node_options_from_filename(colon + 1, NULL, &test));
+    json_object_set(out, "test", test);
+    return NULL;
+}
+
 /* The options of the protocol alone. */
 static struct err *protocol_options(const char *filename, struct json **out)
 {
@@ -190,6 +223,12 @@ static struct err *protocol_options(const char *filename, struct json **out)
 
         json_object_set_str(options, "driver", driver);
         xfree(driver);
+    } else if (str_has_prefix(filename, "blkdebug:")) {
+        json_object_set_str(options, "driver", "blkdebug");
+        err = parse_blkdebug(filename + len + 1, options);
+    } else if (str_has_prefix(filename, "blkverify:")) {
+        json_object_set_str(options, "driver", "blkverify");
+        err = parse_blkverify(filename + len + 1, options);
     } else if (str_has_prefix(filename, "file:") || !len) {
         const char *path = len ? filename + len + 1 : filename;
         /* A path with a colon must not be taken for a protocol when it is read again. */

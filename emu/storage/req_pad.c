@@ -8,6 +8,15 @@
 
 #include "emu/storage/core.h"
 
+/* A debugging driver below is told where in a read-modify-write the request is. */
+static void come_by(const struct io *io, const char *head, const char *tail)
+{
+    struct node *node = io->req->node;
+
+    if (node->driver->debug && io->req->kind != REQ_READ)
+        node->driver->debug->event(node, io->pos > io->block ? head : tail);
+}
+
 static void block_done(struct req *sub)
 {
     struct io *io = io_of(sub);
@@ -35,6 +44,7 @@ static void block_read(struct req *sub)
         block_done(sub);
         return;
     }
+    come_by(io, "pwritev_rmw_after_head", "pwritev_rmw_after_tail");
     if (!io->zeroing)
         iov_copy_from(io_view(io), io->part, at);
     else
@@ -63,5 +73,6 @@ void io_block_part(struct io *io)
         block_read(&io->sub);
         return;
     }
+    come_by(io, "pwritev_rmw_head", "pwritev_rmw_tail");
     io_sub(io, REQ_READ, 0, io->block, align, iov_view(&io->iov, 1), block_read);
 }

@@ -3,12 +3,14 @@
 
 /* emu-io: the shell of emu/storage/shell on one image at a time. */
 
+#include "emu/base/notify.h"
 #include "emu/cmd/common/tool.h"
 #include "emu/storage/shell/shell.h"
 
 struct io_tool {
     struct tool tool;
     struct shell *shell;
+    struct notifier on_event; /* Of the graph. */
     struct image image; /* image.node is NULL while nothing is open. */
     bool misalign;
     bool quitting;

@@ -8,6 +8,7 @@
 #include "emu/base/vec.h"
 #include "emu/cmd/common/version.h"
 #include "emu/cmd/io/io.h"
+#include "emu/storage/event.h"
 
 static const char help[] =
     "Usage: %s [OPTIONS]... [-c STRING]... [file]\n"
@@ -69,6 +70,17 @@ static void complain(void *arg, const char *text)
 }
 
 static void report(void *arg, struct err *err) { tool_report(&((struct io_tool *)arg)->tool, err); }
+
+static void on_event(struct notifier *self, void *data)
+{
+    const struct storage_event *event = data;
+
+    (void)self;
+    if (event->kind == STORAGE_REQUEST_SUSPENDED)
+        printf("blkdebug: Suspended request '%s'\n", event->u.suspended.tag);
+    else if (event->kind == STORAGE_REQUEST_RESUMED)
+        printf("blkdebug: Resuming request '%s'\n", event->u.suspended.tag);
+}
 
 /* ---- Command line ---- */
 
@@ -233,11 +245,14 @@ int main(int argc, char **argv)
         .arg = &io,
         .extra = io_commands,
     });
+    io.on_event.fn = on_event;
+    notifier_add(graph_events(io.tool.graph), &io.on_event);
     parse(&io, &line, argc, argv);
     if (line.status < 0)
         line.status = run(&io, &line);
     vec_fini(&line.commands);
     shell_free(io.shell);
+    notifier_remove(&io.on_event);
     tool_fini(&io.tool);
     return line.status;
 }

@@ -159,6 +159,10 @@ static void raw_submit(struct node *node, struct req *req)
         return;
     }
     rr->req = req;
+    if (req->kind == REQ_READ)
+        debug_event(node->file, "read_aio");
+    else if (req->kind == REQ_WRITE)
+        debug_event(node->file, "write_aio");
     req_submit_part(&rr->sub, node->file, req->kind, flags, req->offset + state->offset, req->len,
                     req->data, sub_done);
 }
