@@ -175,7 +175,7 @@ static struct err *set_discard(struct json *options, const char *mode)
 static struct err *set_aio(struct json *options, const char *mode)
 {
     static const char *const modes[] = { "threads", "native", "io_uring" };
-    struct json *file = options, *below;
+    struct json *file = options;
     const char *driver;
 
     if (!mode)

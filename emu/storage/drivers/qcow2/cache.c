@@ -158,6 +158,7 @@ static void load(struct qcow2_block *block)
     block->loading = true;
     block->cache->loading++;
     block->iov = (struct iovec){ block->data, MIN(have, (uint64_t)size) };
+    debug_event(q->node->file, block->cache == &q->l2_cache ? "l2_load" : "refblock_load");
     req_submit_part(&block->io, q->node->file, REQ_READ, 0, block->offset, block->iov.iov_len,
                     iov_view(&block->iov, 1), load_done);
 }

@@ -143,8 +143,11 @@ static int submit_blocks(struct qcow2 *q, struct list *list, enum qcow2_owner_ki
             io->iov[n++] = (struct iovec){ block->captured_data, q->geo.slice_size };
             end += q->geo.slice_size;
         }
-        if (n)
+        if (n) {
+            debug_event(q->node->file,
+                        kind == QCOW2_OWNER_L2 ? "l2_update" : "refblock_update_part");
             submit(q, io, REQ_WRITE, start, end - start, n);
+        }
     }
     return 0;
 }
@@ -159,6 +162,8 @@ static void submit_table(struct qcow2 *q, struct qcow2_table_capture *capture)
     while ((io = free_io(&q->commit)) &&
            qcow2_table_capture_next(capture, TABLE_PIECE, &offset, &data, &len)) {
         io->iov[0] = (struct iovec){ data, len };
+        debug_event(q->node->file,
+                    capture == &q->commit.l1 ? "l1_update" : "reftable_update");
         submit(q, io, REQ_WRITE, offset, len, 1);
     }
 }

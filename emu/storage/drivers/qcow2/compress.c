@@ -116,6 +116,7 @@ static int pack_place(struct pack *pack)
     }
     pack->iov = (struct iovec){ pack->codec.out, pack->packed_len };
     pack->phase = PACK_WRITE;
+    debug_event(q->node->file, "write_compressed");
     req_submit_part(&pack->req, q->node->file, REQ_WRITE, 0, pack->host, pack->packed_len,
                     iov_view(&pack->iov, 1), pack_written);
     return 0;

@@ -156,6 +156,7 @@ static void submit_write(struct cow *cow)
         cow->fill_iov = (struct iovec){ cow->packed, len };
         data = iov_view(&cow->fill_iov, 1);
     }
+    debug_event(cow->q->data, "write_aio");
     req_submit_part(&cow->req, cow->q->data, REQ_WRITE, 0, host, len, data, write_done);
 }
 

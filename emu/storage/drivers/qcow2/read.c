@@ -81,6 +81,7 @@ static void read_child(struct qcow2_read *read, struct qcow2_read_part *part, st
     part->crypt_data = data;
     part->crypt_len = align_down_u64(have, CRYPT_SECTOR);
     read->in_flight++;
+    debug_event(read->q->node->file, edge == read->q->data ? "read_aio" : "read_backing_aio");
     req_submit_part(&part->req, edge, REQ_READ, 0, host, have, data, part_done);
 }
 
@@ -159,6 +160,7 @@ static int read_compressed(struct qcow2_read *read, struct qcow2_read_part *part
     part->req = (struct req){ 0 }; /* The memory held other things before. */
     read->in_flight++;
     read->pos += extent->len;
+    debug_event(q->node->file, "read_compressed");
     req_submit_part(&part->req, q->node->file, REQ_READ, 0, extent->host, have,
                     iov_view(&unpack->iov, 1), packed_read);
     return 0;

@@ -144,6 +144,7 @@ static int write_in_place(struct qcow2_op *op, const struct span *span)
     part->req = (struct req){ 0 }; /* The memory held other things before. */
     op->in_flight++;
     op->pos += span->len;
+    debug_event(q->data, "write_aio");
     req_submit_part(&part->req, q->data, REQ_WRITE, 0, host, span->len, data, in_place_done);
     return 0;
 }
