@@ -77,6 +77,8 @@ static void told(struct notifier *notifier, void *arg)
     case STORAGE_IO_ERROR: raise_io_error(se, event); break;
     case STORAGE_QUORUM_FAILURE:
     case STORAGE_QUORUM_REPORT_BAD: break; /* There is no such driver yet. */
+    case STORAGE_REQUEST_SUSPENDED:
+    case STORAGE_REQUEST_RESUMED: break; /* For whoever set the breakpoint. */
     }
 }
 
