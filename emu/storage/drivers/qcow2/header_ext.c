@@ -27,13 +27,15 @@ static struct qcow2_extension *find_extension(const struct qcow2_header *header,
 /* Names from one table of features; what has one is taken out of *left. */
 static void name_features(const struct qcow2_extension *names, uint64_t *left, struct str *text)
 {
-    for (uint32_t at = 0; at + QCOW2_FEATURE_RECORD <= names->len; at += QCOW2_FEATURE_RECORD) {
+    /* The last record may be cut off behind its name. */
+    for (uint32_t at = 0; at + 2 < names->len; at += QCOW2_FEATURE_RECORD) {
         const uint8_t *record = names->data + at;
+        int room = (int)MIN((uint32_t)QCOW2_FEATURE_RECORD - 2, names->len - at - 2);
 
         if (record[0] != 0 || record[1] > 63 || !(*left & BIT64(record[1])))
             continue;
         *left &= ~BIT64(record[1]);
-        str_addf(text, "%s%.46s", text->len ? ", " : "", (const char *)record + 2);
+        str_addf(text, "%s%.*s", text->len ? ", " : "", room, (const char *)record + 2);
     }
 }
 
