@@ -262,7 +262,6 @@ static struct err *open_node(struct tool *tool, const struct image_spec *spec,
         return err_new("Invalid cache option: %s", spec->cache);
     TRY(spec_options(spec, &options));
     TRY(merge_options(options, spec->options));
-    name_file_drivers(options);
     set_cache_mode(options, spec->cache);
     TRY(set_discard(options, spec->discard));
     TRY(set_aio(options, spec->aio));

@@ -51,7 +51,7 @@ static struct err *copy_one(struct node *target, struct bitmap *source)
 
 struct err *convert_bitmaps(struct conversion *cv)
 {
-    list_for_each(bitmap, &cv->sources[0].node->bitmaps, struct bitmap, link) {
+    list_for_each_reverse(bitmap, &cv->sources[0].node->bitmaps, struct bitmap, link) {
         if (bitmap->persistent && !bitmap->inconsistent)
             TRY(copy_one(cv->target.node, bitmap));
     }

@@ -26,7 +26,7 @@ enum {
     SECTORS = CLUSTERS_MAX * CLUSTER / SECTOR,
     HISTORY = 8,
     LENGTH = 3,
-    SUBSETS = 5,
+    SUBSETS = 6,
 };
 
 enum action {

@@ -2,6 +2,8 @@
 
 #include "emu/storage/drivers/qcow2/reopen.h"
 
+#include "emu/base/log.h"
+#include "emu/storage/bitmap.h"
 #include "emu/storage/drivers/qcow2/open.h"
 #include "emu/storage/drivers/qcow2/options.h"
 #include "emu/storage/drivers/qcow2/qcow2.h"
@@ -54,16 +56,32 @@ void qcow2_reopen_prepare(struct node *node, struct opts *opts, const struct nod
         qcow2_write_back(node, done, arg);
 }
 
+static void marked(void *arg, struct err *err)
+{
+    if (err)
+        log_err("Failed to make dirty bitmaps writable", err);
+}
+
 void qcow2_reopen_commit(struct node *node)
 {
     struct qcow2 *q = qcow2_of(node);
     struct qcow2_header_fields *f = &q->header.fields;
 
+    const uint64_t known = QCOW2_AUTOCLEAR_BITMAPS | (q->external ? QCOW2_AUTOCLEAR_RAW : 0);
+    const bool changes = q->read_only != node->read_only;
+
     use_switches(q, &q->next_switches);
-    if (q->read_only && !node->read_only && (f->autoclear & ~(uint64_t)QCOW2_AUTOCLEAR_BITMAPS)) {
-        f->autoclear &= QCOW2_AUTOCLEAR_BITMAPS;
+    if (q->read_only && !node->read_only && f->autoclear & ~known) {
+        f->autoclear &= known;
         q->header.dirty = true;
     }
     q->read_only = node->read_only;
     qcow2_commit_kick(q);
+    list_for_each(bitmap, &node->bitmaps, struct bitmap, link) {
+        if (bitmap->persistent && node->read_only)
+            bitmap->read_only = true;
+    }
+    /* Requests are held back until the bitmaps are marked in the file (exclusive.h). */
+    if (changes && !node->read_only)
+        bitmaps_begin_use(node, marked, NULL);
 }
