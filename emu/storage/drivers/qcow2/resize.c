@@ -446,7 +446,9 @@ void qcow2_truncate(struct node *node, uint64_t size, bool exact, enum prealloc 
                                                                                 : prealloc;
     r->done = done;
     r->arg = arg;
-    r->pos = qcow2_cluster_start(q, r->old_size);
+    /* A backing file may show in the old last cluster: it is not for us to hide. */
+    r->pos = qcow2_has_backing(q) ? qcow2_cluster_end(q, r->old_size)
+                                  : qcow2_cluster_start(q, r->old_size);
     qcow2_wait_init(&r->wait, resize_wake);
     resize_enter(r, RESIZE_TAKE);
 }
