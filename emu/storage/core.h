@@ -85,6 +85,7 @@ struct node_core {
     struct list flush_queue; /* struct io: one flush runs at a time; its head is it. */
     bool flush_failed;
     bool opened, closing, listed, fenced;
+    bool made; /* By node_new_filter(): nobody opened it with options. */
     struct close_ticket *ticket; /* Who wants to know of the close. */
     unsigned own_drains;
     uint32_t mark;
@@ -93,6 +94,8 @@ struct node_core {
     uint32_t perm_taken, perm_shared;
     struct err *perm_err; /* Owned. */
     struct task close_task;
+    uint64_t write_threshold; /* Bytes; 0: none. */
+    struct notifier threshold_notifier;
     uint64_t written_end; /* Highest byte written, for statistics. */
 };
 

@@ -143,6 +143,9 @@ struct driver {
     void (*reopen_ready)(struct node *node, driver_done_fn *done, void *arg);
     void (*reopen_commit)(struct node *node);
     void (*reopen_abort)(struct node *node);
+    /* x-blockdev-change: a child more, or one less. remove_child detaches the edge. */
+    struct err *(*add_child)(struct node *node, struct node *child);
+    struct err *(*remove_child)(struct node *node, struct edge *child);
     /* Score 0..100 that the first bytes of a file (at least 2048, zero-padded) are this format. */
     int (*probe)(const uint8_t *buf, size_t len, const char *filename);
     /* blockdev-create: options are the canonical BlockdevCreateOptions of this driver. */

@@ -95,7 +95,7 @@ struct err *node_new_filter(struct graph *graph, const struct driver *driver, co
         node_unref(node);
         return err;
     }
-    core_of(node)->opened = true;
+    core_of(node)->opened = core_of(node)->made = true;
     graph_list(node);
     *out = node;
     return NULL;

@@ -10,6 +10,7 @@
 #include "emu/storage/backend.h"
 #include "emu/storage/bitmap.h"
 #include "emu/storage/core.h"
+#include "emu/storage/write_threshold.h"
 
 struct entry {
     struct node *node; /* Holds a reference. */
@@ -189,7 +190,7 @@ static struct json *device_of(struct query *query, struct node *node)
     json_object_set_bool(cache, "direct", node->open.cache_direct);
     json_object_set_bool(cache, "no-flush", node->open.cache_no_flush);
     json_object_set(info, "cache", cache);
-    json_object_set_int(info, "write_threshold", 0);
+    json_object_set_uint(info, "write_threshold", node_write_threshold(node));
     if (!list_empty(&node->bitmaps))
         json_object_set(info, "dirty-bitmaps", bitmaps_of(node));
     return info;

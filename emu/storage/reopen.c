@@ -215,17 +215,21 @@ static void step_done(void *arg, struct err *err)
     next_entry(r);
 }
 
+/* What is prepared at once may end all of the reopening before this returns. */
 static void prepare_driver(struct reopen *r, struct reopen_entry *entry)
 {
     struct node *node = entry->node;
+    CLEANUP(json_free)
+    struct json *options = json_ref(entry->options ? entry->options : node->options);
+    CLEANUP(opts_fini) struct opts opts = { 0 };
+    const struct node_options open = entry->open;
 
     if (!node->driver->reopen_prepare) {
         step_done(r, NULL);
         return;
     }
-    opts_init(&r->opts, entry->options ? entry->options : node->options);
-    node->driver->reopen_prepare(node, &r->opts, &entry->open, step_done, r);
-    opts_fini(&r->opts);
+    opts_init(&opts, options);
+    node->driver->reopen_prepare(node, &opts, &open, step_done, r);
 }
 
 static void bitmaps_stored(void *arg, struct err *err)

@@ -85,7 +85,8 @@ static bool is_stray(const struct node *node, const char *name, const struct jso
 {
     struct edge *edge = child_edge((struct node *)(uintptr_t)node, name);
 
-    return json_type_of(value) == JSON_OBJECT && (!edge || !edge->inherits);
+    return json_type_of(value) == JSON_OBJECT &&
+           (!edge || !edge->inherits || core_of(edge->node)->made);
 }
 
 static void blame_changes(struct node *node, const struct json *options, struct json *blamed)

@@ -50,7 +50,6 @@ struct reopen {
     unsigned pending;
     size_t swapped; /* Entries whose flags and edges are new. */
     struct drain quiet;
-    struct opts opts;
     struct err *err;
     graph_done_fn *done;
     void *arg;

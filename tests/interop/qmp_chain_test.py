@@ -358,6 +358,32 @@ def reopening_of_several_nodes_is_one_change(s):
     s.chain("one")
 
 
+@script
+def a_write_beyond_the_watermark(s):
+    s.run("block-set-write-threshold", node_name="nope", write_threshold=1)
+    s.run("block-set-write-threshold", node_name="active", write_threshold=2 * MIB)
+    for info in s.qmp.run("query-named-block-nodes"):
+        if info["node-name"] == "active":
+            s.lines.append(str(info["write_threshold"]))
+    s.run("block-stream", job_id="j", device="active")  # Copies below the watermark's node: no guest writes.
+    s.ended()
+    s.run("block-commit", job_id="k", device="active", base_node="base")
+    s.run("x-blockdev-change", parent="active")
+    s.run("x-blockdev-change", parent="active", child="nope")
+    s.run("x-blockdev-change", parent="active", child="file")
+    s.run("x-blockdev-change", parent="active", node="base")
+
+
+@script
+def permissions_in_the_graph(s):
+    graph = s.run("x-debug-query-block-graph")
+    names = {node["id"]: node["name"] for node in graph["nodes"] if node["type"] == "block-driver"}
+    for edge in graph["edges"]:
+        if edge["name"] == "backing":
+            s.lines.append(f"{names[edge['parent']]} {names[edge['child']]} {edge['perm']} {edge['shared-perm']}")
+    s.lines.sort()
+
+
 def play(name, daemon="emu-storage-daemon"):
     make_chain()
     with Daemon(*blockdevs(), name=daemon) as running:

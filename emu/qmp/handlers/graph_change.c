@@ -3,13 +3,17 @@
 #include "emu/qmp/handlers/graph_change.h"
 
 #include "emu/base/alloc.h"
+#include "emu/base/str.h"
 #include "emu/jobs/block/chain.h"
+#include "emu/qmp/handlers/graph_picture.h"
 #include "emu/qmp/handlers/transaction.h"
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/qmp_block_chain.h" // Generated.
 #include "emu/storage/backend.h"
+#include "emu/storage/driver.h"
 #include "emu/storage/reopen.h"
 #include "emu/storage/snapshot.h"
+#include "emu/storage/write_threshold.h"
 
 static void answer(void *arg, struct err *err) { qmp_reply(arg, err); }
 
@@ -196,6 +200,57 @@ static void blockdev_reopen_handler(struct qmp_call *call,
     reopen_run(reopen, answer, call);
 }
 
+/* ---- Watermarks, and children by name ---- */
+
+static void block_set_write_threshold_handler(
+    struct qmp_call *call, const struct qapi_block_set_write_threshold_args *args)
+{
+    struct node *node = graph_find(call->world->graph, args->node_name);
+
+    if (node)
+        node_set_write_threshold(node, args->write_threshold);
+    qmp_reply(call, node ? NULL : err_new("Device '%s' not found", args->node_name));
+}
+
+static struct err *change_child(struct graph *graph, const struct qapi_x_blockdev_change_args *args)
+{
+    struct node *parent, *node = args->node ? graph_find(graph, args->node) : NULL;
+    struct edge *child = NULL;
+
+    TRY(graph_lookup_disk(graph, args->parent, &parent));
+    if (!args->child && !args->node)
+        return err_new("Either child or node must be specified");
+    if (args->child && args->node)
+        return err_new("The parameters child and node are in conflict");
+    if (args->node) {
+        if (!node)
+            return err_new("Node '%s' not found", args->node);
+        if (!parent->driver->add_child)
+            return err_new("The node %s does not support adding a child", parent->name);
+        return parent->driver->add_child(parent, node);
+    }
+    list_for_each(edge, &parent->children, struct edge, child_link) {
+        if (str_eq(edge->name, args->child))
+            child = edge;
+    }
+    if (!child)
+        return err_new("Node '%s' does not have child '%s'", parent->name, args->child);
+    if (!parent->driver->remove_child)
+        return err_new("The node %s does not support removing a child", parent->name);
+    return parent->driver->remove_child(parent, child);
+}
+
+static void x_blockdev_change_handler(struct qmp_call *call,
+                                      const struct qapi_x_blockdev_change_args *args)
+{
+    qmp_reply(call, change_child(call->world->graph, args));
+}
+
+static void x_debug_query_block_graph_handler(struct qmp_call *call)
+{
+    qmp_reply_json(call, graph_picture(call->world->graph));
+}
+
 const struct qmp_command_set graph_change_commands = {
     .commands = { QMP_COMMAND(blockdev_snapshot, blockdev_snapshot_handler),
                   QMP_COMMAND(blockdev_snapshot_sync, blockdev_snapshot_sync_handler),
@@ -205,6 +260,9 @@ const struct qmp_command_set graph_change_commands = {
                               blockdev_snapshot_delete_internal_sync_handler),
                   QMP_COMMAND(change_backing_file, change_backing_file_handler),
                   QMP_COMMAND(blockdev_reopen, blockdev_reopen_handler),
+                  QMP_COMMAND(block_set_write_threshold, block_set_write_threshold_handler),
+                  QMP_COMMAND(x_blockdev_change, x_blockdev_change_handler),
+                  QMP_COMMAND(x_debug_query_block_graph, x_debug_query_block_graph_handler),
                   QMP_COMMAND(drive_backup, drive_backup_handler), QMP_COMMAND_END },
     .events = { NULL },
 };
