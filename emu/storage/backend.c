@@ -162,17 +162,18 @@ bool backend_tray_is_open(const struct backend *backend)
     return backend_has_tray(backend) && backend->ops->tray_is_open(backend->owner);
 }
 
-void backend_media_changed(struct backend *backend, bool inserted)
+struct err *backend_media_changed(struct backend *backend, bool inserted)
 {
     struct storage_event event = { .kind = STORAGE_TRAY_MOVED, .backend = backend };
     bool was_open = backend_tray_is_open(backend);
 
     if (!backend->ops || !backend->ops->changed)
-        return;
-    backend->ops->changed(backend->owner, inserted);
+        return NULL;
+    TRY(backend->ops->changed(backend->owner, inserted));
     event.u.tray_open = backend_tray_is_open(backend);
     if (event.u.tray_open != was_open)
         graph_raise(backend->graph, &event);
+    return NULL;
 }
 
 /* ---- Finding ---- */

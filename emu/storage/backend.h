@@ -24,8 +24,8 @@ struct backend_device_ops {
     bool removable;
     bool has_tray;
     bool keeps_io_status; /* An error that stops the machine is shown until it goes on. */
-    /* A medium came or went. */
-    void (*changed)(void *device, bool inserted);
+    /* A medium came, or is about to go. An error of the first refuses it. */
+    struct err *(*changed)(void *device, bool inserted);
     /* The user asks the guest to let the medium go; forced: it is going anyway. */
     void (*eject_request)(void *device, bool force);
     bool (*tray_is_open)(void *device);
@@ -77,8 +77,11 @@ struct err *backend_attach(struct backend *backend, const struct backend_device_
 /* Ends that: what was taken and shared is given back. */
 void backend_detach(struct backend *backend);
 
-/* A medium came into the device or is about to go: tells the device, and listeners if its tray moved. */
-void backend_media_changed(struct backend *backend, bool inserted);
+/*
+ * A medium came into the device or is about to go: tells the device, and listeners if its tray moved. Only a medium
+ * that came can be refused.
+ */
+struct err *backend_media_changed(struct backend *backend, bool inserted) MUST_USE;
 bool backend_is_removable(const struct backend *backend); /* Also without a device. */
 bool backend_has_tray(const struct backend *backend);
 bool backend_tray_is_open(const struct backend *backend); /* False without a tray. */

@@ -228,8 +228,6 @@ static struct err *node_options(struct json *flat, struct drive *drive, char *fi
     }
     if (!json_object_has(flat, "read-only"))
         json_object_set_str(flat, "read-only", drive->read_only ? "on" : "off");
-    if (!json_object_has(flat, "auto-read-only"))
-        json_object_set_str(flat, "auto-read-only", "off");
     TRY(keyval_nest(flat, &nested));
     if (file && *file) {
         TRY(node_options_from_filename(file, json_object_get_str(nested, "driver"), &options));
@@ -381,8 +379,6 @@ static void opened(void *arg, struct node *node, struct err *err)
     struct backend *backend = o->drive->backend;
 
     if (!err) {
-        /* Until a device says what it needs, the drive keeps others away by what it could need. */
-        backend->perm = PERM_CONSISTENT_READ | (node->read_only ? 0 : PERM_WRITE);
         err = backend_insert(backend, node);
         node_unref(node);
     }

@@ -1,6 +1,7 @@
 /* The graph: names, walks, and closing everything. */
 #include "emu/base/alloc.h"
 #include "emu/base/str.h"
+#include "emu/storage/backend.h"
 #include "emu/storage/core.h"
 #include "emu/storage/event.h"
 
@@ -118,6 +119,8 @@ struct err *graph_check_name(struct graph *graph, const char *name)
         return err_new("Invalid node-name: '%s'", name);
     if (strlen(name) >= sizeof(((struct node *)0)->name))
         return err_new("Node name too long");
+    if (backend_find(graph, name))
+        return err_new("node-name=%s is conflicting with a device id", name);
     if (map_has(&graph->names, name))
         return err_new("Duplicate nodes with node-name='%s'", name);
     return NULL;

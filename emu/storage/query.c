@@ -417,6 +417,8 @@ struct json *query_backend_stats(struct graph *graph)
         one = stats_of(backend->root ? backend->root->node : NULL, true);
         json_object_set_str(one, "device", backend->name);
         set_text(one, "qdev", backend->device);
+        json_object_set_bool(json_object_get(one, "stats"), "account_invalid", true);
+        json_object_set_bool(json_object_get(one, "stats"), "account_failed", true);
         json_array_add(list, one);
     }
     return list;

@@ -132,9 +132,23 @@ const struct prop block_error_props[] = {
 
 /* ---- Attaching ---- */
 
-uint32_t block_perm(const struct block_conf *conf, bool read_only)
+static uint32_t needed(bool read_only)
 {
     return PERM_CONSISTENT_READ | (read_only ? 0 : PERM_WRITE);
+}
+
+struct err *block_take_medium(struct block_conf *conf)
+{
+    struct backend *backend = conf->backend;
+    uint32_t shared = PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED;
+
+    return backend_set_perm(backend, needed(backend->root->node->read_only),
+                            conf->share_rw ? shared | PERM_WRITE : shared);
+}
+
+void block_leave_medium(struct block_conf *conf)
+{
+    err_ignore(backend_set_perm(conf->backend, 0, PERM_ALL)); /* Taking less cannot conflict. */
 }
 
 static struct err *choose_sizes(struct block_conf *conf)
@@ -174,7 +188,9 @@ static struct err *take_permissions(struct block_conf *conf, const struct block_
         shared |= PERM_RESIZE;
     if (conf->share_rw)
         shared |= PERM_WRITE;
-    return backend_set_perm(backend, block_perm(conf, read_only), shared);
+    if (!node && !need->read_only)
+        return NULL; /* Until there is a medium nobody knows what is needed of it. */
+    return backend_set_perm(backend, needed(read_only), shared);
 }
 
 struct err *block_attach(struct block_conf *conf, const struct block_need *need)

@@ -59,7 +59,8 @@ void block_settle(struct block_conf *conf, device_done_fn *done, void *arg);
 /* Gives it back. What was not attached is fine. */
 void block_detach(struct block_conf *conf);
 
-/* Permissions for a medium that is put in later. */
-uint32_t block_perm(const struct block_conf *conf, bool read_only);
+/* A medium was put into a drive that writes to what it can write to; or it is about to go. */
+struct err *block_take_medium(struct block_conf *conf) MUST_USE;
+void block_leave_medium(struct block_conf *conf);
 
 #endif

@@ -68,18 +68,14 @@ static enum floppy_type guess_type(const struct floppy *floppy)
 static struct err *floppy_realize(struct device *dev)
 {
     struct floppy *floppy = floppy_of(dev);
-    struct backend *backend = floppy->conf.backend;
     struct err *err;
 
     media_init(&floppy->media, dev, &floppy->conf);
-    err = block_attach(&floppy->conf,
-                       &(struct block_need){ .dev = dev,
-                                             .ops = &trayless_ops,
-                                             .owner = &floppy->media,
-                                             .read_only = backend && backend->root &&
-                                                          backend->root->node->read_only,
-                                             .removable = true,
-                                             .makes_backend = true });
+    err = block_attach(&floppy->conf, &(struct block_need){ .dev = dev,
+                                                            .ops = &trayless_ops,
+                                                            .owner = &floppy->media,
+                                                            .removable = true,
+                                                            .makes_backend = true });
     if (err)
         return err;
     if (floppy->conf.logical_block_size != FLOPPY_SECTOR ||

@@ -7,13 +7,14 @@ void media_init(struct media *media, struct device *dev, struct block_conf *conf
     media->conf = conf;
 }
 
-static void changed(void *device, bool inserted)
+static struct err *changed(void *device, bool inserted)
 {
     struct media *media = device;
 
     media->changed = true;
     media->eject_requested = false;
     media->tray_open = !inserted;
+    return NULL;
 }
 
 static void eject_request(void *device, bool force)
@@ -39,11 +40,17 @@ const struct backend_device_ops media_ops = {
     .is_locked = is_locked,
 };
 
-static void trayless_changed(void *device, bool inserted)
+/* What is needed of the disk follows from the disk: one that cannot be written to is only read. */
+static struct err *trayless_changed(void *device, bool inserted)
 {
     struct media *media = device;
 
+    if (inserted)
+        TRY(block_take_medium(media->conf));
+    else
+        block_leave_medium(media->conf);
     media->changed = true;
+    return NULL;
 }
 
 const struct backend_device_ops trayless_ops = { .removable = true, .changed = trayless_changed };

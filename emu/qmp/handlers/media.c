@@ -46,7 +46,7 @@ static struct err *open_tray(struct backend *backend, const char *name, bool for
     if (locked && backend->ops->eject_request)
         backend->ops->eject_request(backend->owner, force);
     if (!locked || force)
-        backend_media_changed(backend, false);
+        TRY(backend_media_changed(backend, false));
     if (locked && !force)
         return err_set_errnum(err_new("Device '%s' is locked and force was not specified, "
                                       "wait for tray to open and try again",
@@ -81,7 +81,7 @@ static struct err *close_tray(struct backend *backend, const char *name)
 {
     TRY(check_removable(backend, name));
     if (backend_has_tray(backend) && backend_tray_is_open(backend))
-        backend_media_changed(backend, true);
+        return backend_media_changed(backend, true);
     return NULL;
 }
 
@@ -106,9 +106,9 @@ static struct err *remove_medium(struct backend *backend, const char *name)
     if (!backend->root)
         return NULL;
     TRY(node_check_not_busy(backend->root->node));
-    backend_remove(backend);
     if (!backend_has_tray(backend))
-        backend_media_changed(backend, false);
+        TRY(backend_media_changed(backend, false));
+    backend_remove(backend);
     return NULL;
 }
 
@@ -155,6 +155,8 @@ static void eject(struct qmp_call *call, const struct qapi_eject_args *args)
 
 static struct err *insert_medium(struct backend *backend, struct node *node)
 {
+    struct err *err = NULL;
+
     if (backend->ops && !backend_is_removable(backend))
         return err_new("Device is not removable");
     if (backend_has_tray(backend) && !backend_tray_is_open(backend))
@@ -163,8 +165,10 @@ static struct err *insert_medium(struct backend *backend, struct node *node)
         return err_new("There already is a medium in the device");
     TRY(backend_insert(backend, node));
     if (!backend_has_tray(backend))
-        backend_media_changed(backend, true);
-    return NULL;
+        err = backend_media_changed(backend, true);
+    if (err)
+        backend_remove(backend);
+    return err;
 }
 
 /* An insertion that waits for locks. */

@@ -19,7 +19,7 @@ const struct driver *const all_drivers[] = {
     &driver_vhdx,        /* Hyper-V images */
     &driver_vmdk,        /* VMware images */
     &driver_vpc,         /* virtual hard disk images */
-    /* clang-format off */
+                       /* clang-format off */
     &driver_bochs,
     &driver_cloop,
     &driver_dmg,

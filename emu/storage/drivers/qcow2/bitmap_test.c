@@ -265,15 +265,17 @@ static void refuses_what_does_not_fit(void)
     create(w);
     node = open_image(w, NULL);
     memset(name, 'x', 1024);
-    expect_err(bitmap_check_persistent(node, "b", 256),
-               "Can't make bitmap 'b' persistent in 'top': Granularity is under minimum (512 bytes)");
+    expect_err(
+        bitmap_check_persistent(node, "b", 256),
+        "Can't make bitmap 'b' persistent in 'top': Granularity is under minimum (512 bytes)");
     err_free(bitmap_check_persistent(node, name, 512));
     EXPECT(!bitmap_check_persistent(node, "b", UINT32_C(1) << 31));
     test_close(w, NULL, node);
     must(test_create(w, "old", "'size':4194304,'version':'v2'"));
     must(test_open(w, "old", "old", NULL, NODE_OPEN_MONITOR, &node));
-    expect_err(bitmap_check_persistent(node, "b", 512),
-               "Can't make bitmap 'b' persistent in 'old': Cannot store dirty bitmaps in qcow2 v2 files");
+    expect_err(
+        bitmap_check_persistent(node, "b", 512),
+        "Can't make bitmap 'b' persistent in 'old': Cannot store dirty bitmaps in qcow2 v2 files");
     test_close(w, NULL, node);
     test_world_fini(w);
     xfree(w);

@@ -162,8 +162,7 @@ static void submit_table(struct qcow2 *q, struct qcow2_table_capture *capture)
     while ((io = free_io(&q->commit)) &&
            qcow2_table_capture_next(capture, TABLE_PIECE, &offset, &data, &len)) {
         io->iov[0] = (struct iovec){ data, len };
-        debug_event(q->node->file,
-                    capture == &q->commit.l1 ? "l1_update" : "reftable_update");
+        debug_event(q->node->file, capture == &q->commit.l1 ? "l1_update" : "reftable_update");
         submit(q, io, REQ_WRITE, offset, len, 1);
     }
 }

@@ -57,7 +57,8 @@ static void work(struct test_world *w, struct edge *edge, uint8_t *model, bool d
             EXPECT_EQ(test_io(w, edge, REQ_WRITE, 0, offset, len, buf), 0);
         } else if (what < 8) {
             memset(model + offset, 0, len);
-            EXPECT_EQ(test_io(w, edge, REQ_ZERO, what == 6 ? REQ_MAY_UNMAP : 0, offset, len, NULL), 0);
+            EXPECT_EQ(test_io(w, edge, REQ_ZERO, what == 6 ? REQ_MAY_UNMAP : 0, offset, len, NULL),
+                      0);
         } else {
             offset = offset / 4096 * 4096;
             len = 8192 > SIZE - offset ? SIZE - offset : 8192;
@@ -78,10 +79,11 @@ static void model_holds(bool raw)
     struct edge *edge;
 
     test_world_init(w, 11);
-    must(test_create(w, "top",
-                     raw ? "'size':1048576,'cluster-size':4096,'data-file':{'driver':'file','disk':'data'},"
-                           "'data-file-raw':true"
-                         : "'size':1048576,'cluster-size':4096,'data-file':{'driver':'file','disk':'data'}"));
+    must(test_create(
+        w, "top",
+        raw ? "'size':1048576,'cluster-size':4096,'data-file':{'driver':'file','disk':'data'},"
+              "'data-file-raw':true"
+            : "'size':1048576,'cluster-size':4096,'data-file':{'driver':'file','disk':'data'}"));
     EXPECT_EQ(test_disk(w, "data")->size, SIZE);
     node = open_image(w);
     edge = test_edge(w, node);
