@@ -60,7 +60,8 @@ struct list *objects_list(
 
 /*
  * Makes an object from {"qom-type": T, "id": I, properties...}. Errors are the reference's: "Parameter 'qom-type'
- * does not accept value 'T'" for an unknown type, "attempt to add duplicate property 'I' to object (type 'container')", "Parameter 'id' expects
+ * does not accept value 'T'" for an unknown type, "attempt to add duplicate
+ * property 'I' to object (type 'container')", "Parameter 'id' expects
  * an identifier", and what the type says.
  */
 struct err *objects_add(struct objects *objects, const struct json *options) MUST_USE;

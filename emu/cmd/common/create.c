@@ -290,7 +290,7 @@ static struct err *reuse_existing(struct tool *tool, const char *protocol, const
     return err;
 }
 
-/* The file below: of the given size, 0 for what a format will fill. values may hold options of the protocol; NULL: none. */
+/* The file below: of the given size, 0 for what a format will fill. values: options of the protocol, or NULL. */
 static struct err *create_file(struct tool *tool, const char *filename, uint64_t size,
                                const struct json *values)
 {

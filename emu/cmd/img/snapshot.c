@@ -4,8 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/time.h>
 
+#include "emu/base/nstime.h"
 #include "emu/cmd/img/img.h"
 #include "emu/cmd/img/snapshot_print.h"
 #include "emu/storage/snapshot.h"
@@ -61,14 +61,13 @@ static void list(struct image *image)
 static struct err *create(struct image *image, const char *name, struct waiter *waiter)
 {
     struct snapshot_info info = { .icount = 0 };
-    struct timeval now;
+    const int64_t now = reactor_wall_now(image->tool->reactor);
 
     if (strlen(name) > SNAPSHOT_NAME_MAX)
         return err_new("The name is longer than %d bytes", SNAPSHOT_NAME_MAX);
-    gettimeofday(&now, NULL);
     memcpy(info.name, name, strlen(name) + 1);
-    info.date_sec = now.tv_sec;
-    info.date_nsec = (uint32_t)now.tv_usec * 1000;
+    info.date_sec = now / NS_PER_SEC;
+    info.date_nsec = (uint32_t)(now % NS_PER_SEC);
     node_snapshot_create(image->node, &info, wait_done, waiter);
     return wait_for(image->tool->reactor, waiter);
 }

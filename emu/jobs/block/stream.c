@@ -4,6 +4,8 @@
  * The disk is walked in chunks, several at a time. Of each the layers are asked; what lies between the node and the
  * base is copied up by a request to the node itself (copy on read), which keeps guests' writes out meanwhile. What
  * cannot be read is skipped under on-error=ignore; the job fails in the end then, and the backing file stays.
+ *
+ * It is long because the phases of the job and of its end work on one state.
  */
 
 #include "emu/jobs/block/stream.h"

@@ -12,7 +12,8 @@ struct world;
 extern const struct qmp_command_set block_job_commands;
 
 /*
- * Makes the job of a blockdev-backup, CREATED; target NULL: the node that args names; txn may be NULL. For transactions,
+ * Makes the job of a blockdev-backup, CREATED; target NULL: the node that args names; txn may be NULL. For
+ * transactions,
  * too.
  */
 struct err *backup_from_args(struct world *world, const struct qapi_blockdev_backup *args,

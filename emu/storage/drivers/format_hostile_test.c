@@ -1,5 +1,6 @@
 /*
- * Images whose headers and tables lie: each is refused with the text that names the fault, or read with errors where the
+ * Images whose headers and tables lie: each is refused with the text that names the fault, or read with errors where
+ * the
  * fault is. Oracle: the texts and results of qemu-img 10.
  */
 

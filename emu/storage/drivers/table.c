@@ -1,7 +1,9 @@
 /* The block drivers of the program. */
 #include "emu/storage/driver.h"
 
+/* One a line: the comment keeps them so. */
 const struct driver *const all_drivers[] = {
+    &driver_blkdebug,    /* errors and breakpoints by rules, for tests */
     &driver_bochs,       /* growing Bochs images, read only */
     &driver_cloop,       /* compressed loop images, read only */
     &driver_dmg,         /* Apple disk images, read only */

@@ -8,7 +8,8 @@
  *   the disk (64), 44 in use, 48 first sector of data, 52 flags, 56 sector of the format extension (64), 64 the table
  *
  * A table entry is where a cluster lies: in sectors with the magic "WithoutFreeSpace", in clusters with
- * "WithouFreSpacExt"; 0: nowhere. Data is durable before an entry refers to it, so that the mark "in use", which asks for
+ * "WithouFreSpacExt"; 0: nowhere. Data is durable before an entry refers to it, so that the mark "in use", which asks
+ * for
  * a check after a crash, is honoured but never set.
  */
 

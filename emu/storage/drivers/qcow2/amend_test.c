@@ -10,6 +10,7 @@
 
 #include "emu/base/alloc.h"
 #include "emu/base/json.h"
+#include "emu/base/str.h"
 #include "emu/storage/drivers/qcow2/testing.h"
 #include "tests/harness/test.h"
 
@@ -187,10 +188,11 @@ static void expect_fact(struct fixture *f, const char *key, const char *text)
     } else if (json_type_of(json_object_get(data, key)) == JSON_BOOL) {
         EXPECT_STR(json_get_bool(json_object_get(data, key)) ? "true" : "false", text);
     } else {
-        int64_t value = 0;
+        int64_t value = 0, expected = 0;
 
         EXPECT(json_as_int64(json_object_get(data, key), &value));
-        EXPECT_EQ(value, atoi(text));
+        EXPECT(parse_i64(text, &expected));
+        EXPECT_EQ(value, expected);
     }
     image_facts_fini(&facts);
 }

@@ -4,6 +4,8 @@
  * Storing never touches what is valid: data, tables and directory go to new clusters, the header is switched by a
  * commit, which makes all of it durable before (O1, O2, O8), and the old clusters go to limbo with that commit (O4).
  * Marking as in use is done in place: flags change one by one, and each of them is true at any time.
+ *
+ * It is long because the four changes share the machine that does one step after the other.
  */
 
 #include <errno.h>

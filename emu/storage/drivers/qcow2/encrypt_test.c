@@ -1,5 +1,6 @@
 /*
- * Encrypted qcow2 images: content, passwords, headers. The oracles are a plain copy in memory, the check of the image, and
+ * Encrypted qcow2 images: content, passwords, headers. The oracles are a plain copy in memory, the check of the image,
+ * and
  * the reference's texts.
  */
 #include <string.h>

@@ -1,5 +1,6 @@
 /*
- * The size of a new image: metadata for a disk that is fully allocated, plus the data that there is. Metadata is counted
+ * The size of a new image: metadata for a disk that is fully allocated, plus the data that there is. Metadata is
+ * counted
  * in full even for an empty disk, so that the image never outgrows what was said.
  */
 

@@ -2,6 +2,8 @@
  * Opening: reads header, extensions, L1, refcount table and snapshot table, one after the other, each bounded
  * by the limits of format.h and by the length of the file; then, when the image is writable, sets right what
  * the format asks for (dirty bit: repair; unknown autoclear bits: clear).
+ *
+ * It is long because the steps of opening are one sequence over one state.
  */
 
 #include "emu/storage/drivers/qcow2/open.h"
