@@ -145,7 +145,7 @@ static int parse_option(struct tool *tool, int c, struct resize_options *o)
 
 int img_resize(struct tool *tool, int argc, char **argv)
 {
-    struct resize_options o = { .image = { .writable = true, .flags = NODE_OPEN_NO_BACKING } };
+    struct resize_options o = { .image = { .writable = true } };
     struct image image;
     struct err *err;
     int c, status = 0;
