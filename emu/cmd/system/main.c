@@ -21,6 +21,7 @@
 #include "emu/qmp/handlers/node_add.h"
 #include "emu/qmp/handlers/node_query.h"
 #include "emu/qmp/handlers/object.h"
+#include "emu/qmp/handlers/qom.h"
 #include "emu/qmp/handlers/storage_events.h"
 #include "emu/qmp/handlers/transaction.h"
 #include "emu/qmp/handlers/yank.h"
@@ -33,6 +34,7 @@ static const struct qmp_command_set *const command_sets[] = {
     &graph_change_commands,  &transaction_commands, &export_commands,
     &nbd_commands,           &runstate_commands,    &device_commands,
     &machine_query_commands, &object_commands,      &hmp_commands,
+    &qom_commands,
     &storage_event_set,      &media_commands,       NULL,
 };
 

@@ -25,6 +25,9 @@ struct prop_kind {
     struct err *(*set)(struct device *dev, const struct prop *prop, void *field,
                        const struct json *value);
     struct json *(*get)(struct device *dev, const struct prop *prop, const void *field);
+    /* Changes the property of a device that works already; NULL: that is refused. */
+    struct err *(*set_live)(struct device *dev, const struct prop *prop, void *field,
+                            const struct json *value);
     /* As `info qtree` prints it; NULL: from get. */
     void (*print)(struct device *dev, const struct prop *prop, const void *field, struct str *out);
     void (*fini)(void *field); /* Frees what the field owns; NULL: nothing. */
