@@ -75,16 +75,14 @@ static void list_object(const struct object *object, struct qapi_object_property
 static void list_container(struct world *world, const char *path,
                            struct qapi_object_property_info_list *list)
 {
-    size_t len = strlen(path);
+    const char *prefix = str_eq(path, "/") ? "" : path;
 
     add_row(list, "type", xstrdup("string"));
     for (size_t i = 0; i < ARRAY_LEN(containers); i++) {
-        const char *below = str_after_prefix(containers[i], path);
+        const char *below = str_after_prefix(containers[i], prefix);
 
-        if (below && *below == '/' && len > 1)
-            below++;
-        if (below && *below && !strchr(below, '/'))
-            add_row(list, below, xstrdup("child<container>"));
+        if (below && below[0] == '/' && below[1] && !strchr(below + 1, '/'))
+            add_row(list, below + 1, xstrdup("child<container>"));
     }
     if (str_eq(path, "/objects")) {
         list_for_each(object, objects_list(graph_objects(world->graph)), struct object, link)
