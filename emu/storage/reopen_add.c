@@ -195,13 +195,11 @@ static struct err *add_children(struct reopen *r, struct reopen_entry *entry,
                                 const struct json *options, bool explicit)
 {
     struct node *node = entry->node;
-    bool backing_row = false;
 
     for (const struct driver_child *row = node->driver->children; row && row->name; row++) {
         const struct json *value = json_object_get(options, row->name);
         struct edge *edge = child_edge(node, row->name);
 
-        backing_row |= str_eq(row->name, "backing");
         if (str_eq(row->name, "backing"))
             continue;
         if (explicit && value)

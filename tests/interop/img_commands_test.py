@@ -45,6 +45,15 @@ def chain():
     img("convert", "-f", "raw", "-O", "qcow2", "-B", "old", "-F", "raw", "own", "top")
 
 
+@check_each("off", "metadata", "falloc", "full")
+def what_grows_above_a_longer_backing_file_is_zero(preallocation):
+    raw("old", 4 * MIB, *((at * MIB, b"o" * MIB) for at in range(4)))
+    img("create", "-q", "-f", "qcow2", "-b", "old", "-F", "raw", "top", "1000K")
+    img("resize", "-q", "--preallocation=" + preallocation, "top", "1900K")
+    raw("want", 1900 * 1024, (0, b"o" * 1000 * 1024))
+    same("top", "want")
+
+
 @check_each((), ("-c",), ("-p",))
 def rebase_keeps_what_the_image_shows(*options):
     chain()

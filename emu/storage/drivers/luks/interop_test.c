@@ -124,7 +124,7 @@ static void reads_what_the_peer_wrote(void)
 
         test_note("kind %s", kinds[i].tool);
         start(&rig);
-        shell("%s create -q " SECRET " -f luks -o key-secret=a,iter-time=1%s %s 1M",
+        shell("%s create -q " SECRET " -f luks -o key-secret=a,iter-time=100%s %s 1M",
               test_tool_path("qemu-img"), kinds[i].tool, rig.path);
         qemu_io(&rig, "-c 'write -P 0x42 512000 4096'");
         REQUIRE_OK(sim_file_import(rig.w.sim, "disk", rig.path));
