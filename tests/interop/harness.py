@@ -19,6 +19,7 @@ import xml.etree.ElementTree as ElementTree
 
 OURS = {
     "emu-img": "emu/cmd/img/emu-img",
+    "emu-io": "emu/cmd/io/emu-io",
     "emu-nbd": "emu/cmd/nbd/emu-nbd",
     "emu-storage-daemon": "emu/cmd/daemon/emu-storage-daemon",
     "emuctl": "emu/cmd/ctl/emuctl",

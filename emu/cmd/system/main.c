@@ -28,14 +28,17 @@
 #include "emu/qmp/qmp_run_state.h" // Generated.
 
 static const struct qmp_command_set *const command_sets[] = {
-    &control_commands,       &chardev_commands,     &yank_commands,
-    &node_add_commands,      &node_query_commands,  &bitmap_commands,
-    &job_commands,           &block_job_commands,   &chain_job_commands,
-    &graph_change_commands,  &transaction_commands, &export_commands,
-    &nbd_commands,           &runstate_commands,    &device_commands,
-    &machine_query_commands, &object_commands,      &hmp_commands,
-    &qom_commands,
-    &storage_event_set,      &media_commands,       NULL,
+    &control_commands,     &chardev_commands,
+    &yank_commands,        &node_add_commands,
+    &node_query_commands,  &bitmap_commands,
+    &job_commands,         &block_job_commands,
+    &chain_job_commands,   &graph_change_commands,
+    &transaction_commands, &export_commands,
+    &nbd_commands,         &runstate_commands,
+    &device_commands,      &machine_query_commands,
+    &object_commands,      &hmp_commands,
+    &qom_commands,         &storage_event_set,
+    &media_commands,       NULL,
 };
 
 /* SHUTDOWN comes before all that ends with the program. */

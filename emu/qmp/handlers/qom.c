@@ -19,7 +19,11 @@ struct place {
 };
 
 static const char *const containers[] = {
-    "/", "/machine", "/machine/peripheral", "/machine/peripheral-anon", "/machine/unattached",
+    "/",
+    "/machine",
+    "/machine/peripheral",
+    "/machine/peripheral-anon",
+    "/machine/unattached",
     "/objects",
 };
 
@@ -126,8 +130,7 @@ static struct json *type_of(const struct place *place)
     return json_str(place->object ? place->object->type->name : "container");
 }
 
-static struct err *get(struct world *world, const struct qapi_qom_get_args *args,
-                       struct json **out)
+static struct err *get(struct world *world, const struct qapi_qom_get_args *args, struct json **out)
 {
     struct place place;
 

@@ -90,13 +90,13 @@ static struct err *read_config(const char *name, char **out)
 {
     FILE *file = fopen(name, "r");
     struct str text = { 0 };
-    size_t n = 0;
+    size_t n;
 
     if (!file)
         return err_new_errno(errno, "Could not read blkdebug config file");
     do {
-        str_added(&text, n);
         n = fread(str_reserve(&text, 4096), 1, 4096, file);
+        str_added(&text, n);
     } while (n > 0 && text.len < BLKDEBUG_CONFIG_MAX);
     fclose(file);
     *out = str_steal(&text);
