@@ -136,6 +136,7 @@ void backend_detach(struct backend *backend)
 {
     backend->ops = NULL;
     backend->owner = NULL;
+    backend->iothread = NULL;
     xfree(backend->device);
     xfree(backend->device_path);
     xfree(backend->device_alias);

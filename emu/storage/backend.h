@@ -53,6 +53,7 @@ struct backend {
     bool automatic;    /* The machine makes its device. */
     const struct backend_device_ops *ops; /* NULL: no device. */
     void *owner;                          /* Of ops. */
+    void *iothread; /* Identity of the thread the device's requests run in; NULL: the main one. */
 };
 
 /* name is "" or unused by nodes and backends: "Device with id 'x' already exists" otherwise. */

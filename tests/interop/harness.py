@@ -22,6 +22,7 @@ OURS = {
     "emu-io": "emu/cmd/io/emu-io",
     "emu-nbd": "emu/cmd/nbd/emu-nbd",
     "emu-storage-daemon": "emu/cmd/daemon/emu-storage-daemon",
+    "emu-system-x86_64": "emu/cmd/system/emu-system-x86_64",
     "emuctl": "emu/cmd/ctl/emuctl",
 }
 TIMEOUT = 60

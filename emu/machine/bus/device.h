@@ -116,6 +116,7 @@ struct bus {
     bool hotplug;        /* Devices may come and go while the machine runs. */
     unsigned count;
     const void *limits; /* Of its type; borrowed. */
+    void *iothread; /* Where its devices' requests run (an object of the user); NULL: anywhere. */
 };
 
 /* ---- Making ---- */

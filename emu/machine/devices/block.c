@@ -172,6 +172,21 @@ static struct err *choose_sizes(struct block_conf *conf)
     return NULL;
 }
 
+/* All devices of a disk use it in one thread. */
+static struct err *check_thread(const struct block_conf *conf, const struct block_need *need)
+{
+    const struct backend *backend = conf->backend;
+
+    if (!backend->root || (need->any_thread && !need->iothread))
+        return NULL;
+    list_for_each(other, graph_backends(backend->graph), struct backend, link)
+        if (other != backend && other->ops && other->root &&
+            other->root->node == backend->root->node && other->iothread &&
+            other->iothread != need->iothread)
+            return err_new("Cannot change iothread of active block backend");
+    return NULL;
+}
+
 static struct err *take_permissions(struct block_conf *conf, const struct block_need *need)
 {
     struct backend *backend = conf->backend;
@@ -208,10 +223,12 @@ struct err *block_attach(struct block_conf *conf, const struct block_need *need)
     if (!backend->root && !need->removable)
         return err_new("Device needs media, but drive is empty");
     TRY(choose_sizes(conf));
+    TRY(check_thread(conf, need));
     TRY(take_permissions(conf, need));
     TRY(backend_attach(backend, need->ops, need->owner,
                        need->dev->id ? need->dev->id : need->dev->path, need->dev->path,
                        need->dev->owner ? need->dev->owner->id : NULL));
+    backend->iothread = need->iothread;
     if (conf->rerror != BACKEND_ERROR_AUTO)
         backend->rerror = (enum backend_on_error)conf->rerror;
     if (conf->werror != BACKEND_ERROR_AUTO)

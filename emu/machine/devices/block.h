@@ -46,6 +46,8 @@ struct block_need {
     bool writes;          /* It cannot do without writing: "Block node is read-only". */
     bool resizable;       /* It notices when others change the size. */
     bool removable;       /* It works without a medium. */
+    void *iothread;       /* Where its requests run; NULL: in the main loop ... */
+    bool any_thread;      /* ... or wherever those of other devices of the disk do. */
     bool makes_backend;   /* Without a drive it gets an empty backend of its own. */
 };
 

@@ -33,6 +33,8 @@ static struct err *hd_realize(struct device *dev)
                         &(struct block_need){ .dev = dev,
                                               .ops = disk->removable ? &removable_hd_ops : &hd_ops,
                                               .owner = disk,
+                                              .iothread = dev->bus->iothread,
+                                              .any_thread = true,
                                               .resizable = true });
 }
 
@@ -44,6 +46,8 @@ static struct err *cd_realize(struct device *dev)
     return block_attach(&disk->conf, &(struct block_need){ .dev = dev,
                                                            .ops = &media_ops,
                                                            .owner = &disk->media,
+                                                           .iothread = dev->bus->iothread,
+                                                           .any_thread = true,
                                                            .read_only = true,
                                                            .resizable = true,
                                                            .removable = true,

@@ -32,6 +32,7 @@ static struct err *realize(struct device *dev)
         return err_new("invalid queue-size property (%u), must be > 2", s->queue_size);
     TRY(iothread_take(dev->board, s->iothread_id, &s->iothread));
     s->bus = scsi_bus_new(dev, &limits);
+    s->bus->iothread = s->iothread;
     return NULL;
 }
 

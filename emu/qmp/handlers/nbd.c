@@ -4,6 +4,7 @@
 #include "emu/chardev/sockaddr.h"
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/qmp_block_export.h" // Generated.
+#include "emu/storage/backend.h"
 
 static struct err *start(struct exports *exports, const struct addr *addr,
                          const uint32_t *max_connections, const uint32_t *handshake_seconds)
@@ -59,7 +60,6 @@ static struct err *add(struct qmp_call *call, const struct qapi_nbd_server_add_o
     struct export_options options = {
         .id = name,
         .name = name,
-        .node_name = args->device,
         .description = args->description,
         .bitmaps = { { .name = args->bitmap } },
         .bitmap_count = args->bitmap ? 1 : 0,
@@ -68,9 +68,8 @@ static struct err *add(struct qmp_call *call, const struct qapi_nbd_server_add_o
 
     if (!exports->server)
         return err_new("NBD server not running");
-    node = graph_find(exports->graph, args->device);
-    if (!node)
-        return err_new("Cannot find device='%s' nor node-name='%s'", args->device, args->device);
+    TRY(graph_lookup_disk(exports->graph, args->device, &node));
+    options.node_name = node->name;
     /* This command makes the export read-only where block-export-add refuses. */
     options.writable = args->writable.set && args->writable.value && !node->read_only;
     return export_add(exports, &options, done, call);
