@@ -174,7 +174,7 @@ static struct err *check_unused(struct node *node)
             return err_new("Node %s is in use", node->name);
     }
     TRY(node_check_not_busy(node));
-    list_for_each(edge, &node->parents, struct edge, parent_link) {
+    list_for_each_reverse(edge, &node->parents, struct edge, parent_link) {
         if (edge->parent && edge->parent->refs > 0 && (edge->role & ROLE_COW))
             return err_new("Node '%s' is busy: node is used as backing hd of '%s'", node->name,
                            edge->parent->name);

@@ -121,6 +121,28 @@ static void name_filename(struct node *node)
     json_free(shown);
 }
 
+/* In the lists that clients see an image comes before the backing files that were opened because of it. */
+static void list_before_backing(struct node *node)
+{
+    node_vec below = { 0 };
+    struct node *first = NULL;
+
+    if (!node->backing || !node->backing->inherits)
+        return;
+    graph_descendants(node->backing->node, &below);
+    list_for_each(at, &node->graph->nodes, struct node, link) {
+        vec_for_each(each, &below) {
+            if (!first && *each == at)
+                first = at;
+        }
+    }
+    vec_fini(&below);
+    if (!first)
+        return;
+    list_del(&node->link);
+    list_add_tail(&first->link, &node->link);
+}
+
 static void all_settled(void *arg, struct err *err)
 {
     struct opening *o = arg;
@@ -133,6 +155,7 @@ static void all_settled(void *arg, struct err *err)
         return;
     }
     graph_list(node);
+    list_before_backing(node);
     node->monitor_owned = o->flags & NODE_OPEN_MONITOR;
     end(o, node);
 }

@@ -161,8 +161,28 @@ static struct err *check_cycles(const struct reopen_entry *entry)
     return NULL;
 }
 
+/* A node that would become read-only while others go on writing to it. */
+static struct node *still_written(struct reopen *r)
+{
+    vec_for_each(at, &r->entries) {
+        struct node *node = (*at)->node;
+
+        if (!(*at)->open.read_only || (*at)->old_read_only)
+            continue;
+        list_for_each(edge, &node->parents, struct edge, parent_link) {
+            if (!edge->parent && (edge->perm & (PERM_WRITE | PERM_WRITE_UNCHANGED)))
+                return node;
+        }
+    }
+    return NULL;
+}
+
 static struct err *change_graph(struct reopen *r)
 {
+    struct node *written = still_written(r);
+
+    if (written)
+        return err_new("Read-only block node '%s' cannot support read-write users", written->name);
     vec_for_each(at, &r->entries) {
         TRY(check_cycles(*at));
         swap_entry(*at, true);

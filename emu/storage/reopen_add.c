@@ -154,9 +154,9 @@ static struct err *change_child(struct reopen_entry *entry, const struct driver_
 
     if ((edge ? edge->node : NULL) == to)
         return NULL;
-    TRY(check_frozen(edge));
     if (edge && edge->node->implicit)
         return err_new("Cannot replace implicit %s child of %s", row->name, entry->node->name);
+    TRY(check_frozen(edge));
     *child = (struct reopen_child){ .row = row, .change = true, .to = to ? node_ref(to) : NULL };
     return NULL;
 }

@@ -4,6 +4,7 @@
 
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
+#include "emu/storage/backend.h"
 #include "emu/storage/driver.h"
 
 struct settle_wait {
@@ -112,6 +113,16 @@ bool block_job_owns(const struct edge *edge)
            edge->ops == &claim_hidden_ops;
 }
 
+/* Texts name a node by the device that shows it, where there is one. */
+static const char *device_or_node(const struct node *node)
+{
+    list_for_each(backend, graph_backends(node->graph), struct backend, link) {
+        if (backend->root && backend->root->node == node && *backend->name)
+            return backend->name;
+    }
+    return node->name;
+}
+
 struct err *block_job_check_unused(const struct node *node)
 {
     list_for_each(edge, &node->parents, struct edge, parent_link) {
@@ -119,8 +130,8 @@ struct err *block_job_check_unused(const struct node *node)
 
         if (edge->ops != &claim_named_ops && edge->ops != &claim_plain_ops)
             continue;
-        return err_new("Node '%s' is busy: block device is in use by block job: %s", node->name,
-                       job_type_name(bj->job.driver->type));
+        return err_new("Node '%s' is busy: block device is in use by block job: %s",
+                       device_or_node(node), job_type_name(bj->job.driver->type));
     }
     return NULL;
 }
