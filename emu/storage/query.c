@@ -207,13 +207,21 @@ static bool io_status_is_kept(const struct backend *backend)
             backend->werror == BACKEND_ERROR_ENOSPC || backend->werror == BACKEND_ERROR_AUTO);
 }
 
-static struct json *inserted_of(struct query *query, const struct backend *backend)
+/* What the user put in: not the filters that jobs put above it. */
+static struct node *disk_of(const struct backend *backend)
 {
     struct node *node = backend->root->node;
+
+    while (node->implicit && node->file)
+        node = node->file->node;
+    return node;
+}
+
+static struct json *inserted_of(struct query *query, const struct backend *backend)
+{
+    struct node *node = disk_of(backend);
     struct json *inserted;
 
-    while (node->implicit && node->file && !entry_of(query, node))
-        node = node->file->node;
     if (!entry_of(query, node))
         return NULL;
     inserted = device_of(query, node);

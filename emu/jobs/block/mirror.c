@@ -628,8 +628,9 @@ static struct err *mirror_attach(struct mirror *m, const struct mirror_params *p
     struct block_job *bj = &m->bj;
     const uint32_t keep_size = PERM_CONSISTENT_READ | PERM_WRITE | PERM_WRITE_UNCHANGED;
 
-    const uint32_t target_perm =
-        PERM_WRITE | PERM_CONSISTENT_READ | (params->commit ? PERM_RESIZE : 0);
+    const uint32_t target_perm = PERM_WRITE | (params->commit ? PERM_RESIZE : 0);
+    const uint32_t target_shared =
+        PERM_WRITE_UNCHANGED | (params->commit ? PERM_CONSISTENT_READ | PERM_WRITE : 0);
 
     mirror_top_share(bj->filter, params->commit);
     TRY(graph_insert_filter(bj->filter, params->source, NULL));
@@ -639,7 +640,7 @@ static struct err *mirror_attach(struct mirror *m, const struct mirror_params *p
     if (params->commit)
         TRY(mirror_hold_layers(m, params));
     TRY(block_job_claim(bj, params->target, "target", BLOCK_JOB_CLAIM_PLAIN, target_perm,
-                        PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED, &bj->target));
+                        target_shared, &bj->target));
     return bitmap_add(params->source, NULL, mirror_granularity(params), false, false, &m->dirty);
 }
 
