@@ -54,6 +54,7 @@ struct backup {
     uint64_t cursor, chunk;
     uint64_t copied; /* In the background. */
     uint64_t total;
+    bool discard_source;
     struct backup_flush *flush; /* Pending, owned by itself. */
     bool flushed;
     struct backup_bitmap bitmap;
@@ -131,15 +132,29 @@ static void backup_fill(struct backup *b)
     }
 }
 
+static void discarded(struct req *req) { xfree(req); }
+
+/* A hint that nobody waits for; it may outlive the job. */
+static void discard_copied(struct backup *b, const struct copy_range *range)
+{
+    struct req *req = NEW(struct req);
+
+    req_submit_part(req, b->bj.source, REQ_DISCARD, REQ_SERIALISING, range->offset, range->len,
+                    (struct iov_view){ 0 }, discarded);
+}
+
 static void backup_copied(struct copy *copy, const struct copy_range *range)
 {
     struct backup *b = copy_owner(copy);
 
     b->free_claims |= BIT(range->cookie);
+    /* Before guests' writes go on that waited for the copy: they come after it. */
+    if (range->result == 0 && b->discard_source)
+        discard_copied(b, range);
     cbw_release(b->cbw, &b->claims[range->cookie], range->result == 0);
     if (range->result == 0)
         b->copied += range->len;
-    else
+    if (range->result < 0)
         block_job_copy_failed(&b->bj, range->read_failed, range->result);
     backup_progress(b);
     job_end(&b->bj.job);
@@ -264,8 +279,9 @@ static struct err *backup_attach(struct backup *b, const struct backup_params *p
 
     TRY(graph_insert_filter(bj->filter, params->source, NULL));
     TRY(block_job_hold(bj, bj->filter, "main node", 0, PERM_ALL));
-    TRY(block_job_claim(bj, params->source, "source", BLOCK_JOB_CLAIM_HIDDEN, PERM_CONSISTENT_READ,
-                        keep_size, &bj->source));
+    TRY(block_job_claim(bj, params->source, "source", BLOCK_JOB_CLAIM_HIDDEN,
+                        PERM_CONSISTENT_READ | (params->discard_source ? PERM_WRITE : 0), keep_size,
+                        &bj->source));
     return block_job_claim(bj, params->target, "target", BLOCK_JOB_CLAIM_NAMED,
                            PERM_WRITE | PERM_CONSISTENT_READ,
                            PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED, &bj->target);
@@ -319,7 +335,8 @@ static void backup_open(struct backup *b, const struct backup_params *params, st
 struct err *backup_new(struct jobs *jobs, const struct backup_params *params,
                        struct block_job **out)
 {
-    const uint64_t cluster = MAX(BACKUP_CLUSTER_MIN, node_cluster_size(params->target));
+    const uint64_t cluster = MAX(MAX((uint64_t)BACKUP_CLUSTER_MIN, params->min_cluster),
+                                 (uint64_t)node_cluster_size(params->target));
     CLEANUP(hbitmap_free) struct hbitmap *todo = NULL;
     struct bitmap *bitmap = NULL;
     struct node *filter;
@@ -328,6 +345,9 @@ struct err *backup_new(struct jobs *jobs, const struct backup_params *params,
     struct err *err;
 
     TRY(backup_bitmap_check(params, &bitmap));
+    if (params->min_cluster && !is_pow2(params->min_cluster))
+        return err_new(
+            "Could not create node: Cannot create block-copy-state: min-cluster-size needs to be a power of 2");
     TRY(backup_check(params, cluster));
     todo = hbitmap_new(params->source->size, cluster);
     if (!todo)
@@ -347,6 +367,7 @@ struct err *backup_new(struct jobs *jobs, const struct backup_params *params,
     b->bj.filter = filter;
     b->bj.on_source_error = params->on_source_error;
     b->bj.on_target_error = params->on_target_error;
+    b->discard_source = params->discard_source;
     err = job_set_speed(job, params->speed);
     if (!err)
         err = backup_attach(b, params);

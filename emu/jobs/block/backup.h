@@ -27,6 +27,8 @@ struct backup_params {
     enum job_on_error on_source_error, on_target_error;
     const char *filter_name; /* NULL: automatic. */
     OPT(int64_t) max_workers, max_chunk;
+    uint64_t min_cluster; /* Bytes, a power of two; 0: none. Copies are at least that large. */
+    bool discard_source;  /* What was copied is not needed in the source any more. */
 };
 
 /* Fails with the reference's texts; nothing is left then, but a job that was seen CREATED ends NULL. */

@@ -91,6 +91,7 @@ struct err *backup_from_args(struct world *world, const struct qapi_blockdev_bac
         .on_target_error =
             (enum job_on_error)OPT_OR(args->on_target_error, QAPI_BLOCKDEV_ON_ERROR_REPORT),
         .filter_name = args->filter_node_name,
+        .discard_source = OPT_OR(args->discard_source, false),
     };
 
     TRY(graph_lookup_disk(world->graph, args->device, &params.source));
@@ -106,6 +107,7 @@ struct err *backup_from_args(struct world *world, const struct qapi_blockdev_bac
         params.max_workers.value = args->x_perf->max_workers.value;
         params.max_chunk.set = args->x_perf->max_chunk.set;
         params.max_chunk.value = args->x_perf->max_chunk.value;
+        params.min_cluster = OPT_OR(args->x_perf->min_cluster_size, 0);
     }
     return backup_new(world->jobs, &params, out);
 }
