@@ -243,6 +243,8 @@ void hmp_print(struct hmp_call *call, const char *fmt, ...)
 void hmp_end(struct hmp_call *call)
 {
     call->done(call->arg, str_cstr(&call->out));
+    if (call->free_state)
+        call->free_state(call->state);
     json_free(call->args);
     str_fini(&call->out);
     xfree(call);

@@ -74,6 +74,8 @@ struct hmp_call {
     const struct hmp_command *command;
     struct json *args; /* Owned; the members that were given. */
     struct str out;
+    void *state; /* Of a command that goes on for long ... */
+    void (*free_state)(void *state); /* ... freed when the call ends; or NULL. */
     /* Of hmp_qmp(). */
     void (*reply)(struct hmp_call *call, struct json *ret);
     hmp_done_fn *done;

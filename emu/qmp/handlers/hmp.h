@@ -14,6 +14,9 @@ extern const struct hmp_command hmp_block_commands[], hmp_machine_commands[], hm
 /* All of a machine. */
 extern const struct hmp_config hmp_machine_config;
 
+/* hmp_commit.c */
+void hmp_commit(struct hmp_call *call);
+
 /* Runs the QMP command of the arguments' names as it is and prints nothing. */
 void hmp_pass(struct hmp_call *call, const char *command);
 

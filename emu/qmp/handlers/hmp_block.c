@@ -265,6 +265,7 @@ static void nbd_server_start(struct hmp_call *call)
 const struct hmp_command hmp_block_commands[] = {
     { "qemu-io", "qdev:-d,device:s,command:s", "[-d] [device] \"[command]\"",
       "run a qemu-io command on a block device", qemu_io },
+    { "commit", "device:s", "device", "commit changes to the disk images", hmp_commit },
     { "block_resize", "device:s,size:o", "device size", "resize a block image", block_resize },
     { "eject", "force:-f,device:s", "[-f] device", "eject a removable medium (use -f to force it)",
       eject },
