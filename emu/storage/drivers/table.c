@@ -21,24 +21,5 @@ const struct driver *const all_drivers[] = {
     &driver_vhdx,        /* Hyper-V images */
     &driver_vmdk,        /* VMware images */
     &driver_vpc,         /* virtual hard disk images */
-                       /* clang-format off */
-    &driver_bochs,
-    &driver_cloop,
-    &driver_dmg,
-    &driver_blkdebug,
-    &driver_file,
-    &driver_luks,
-    &driver_nbd,
-    &driver_null_aio,
-    &driver_null_co,
-    &driver_parallels,
-    &driver_qcow,
-    &driver_qcow2,
-    &driver_qed,
-    &driver_raw,
-    &driver_vdi,
-    &driver_vhdx,
-    &driver_vmdk,
-    &driver_vpc,
     NULL,
 };
