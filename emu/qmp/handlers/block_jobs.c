@@ -180,7 +180,7 @@ static void amend_handler(struct qmp_call *call, const struct qapi_x_blockdev_am
 {
     CLEANUP(json_free) struct json *options = qapi_encode_blockdev_amend_options(args->options);
     unsigned flags = OPT_OR(args->force, false) ? AMEND_FORCE : 0;
-    struct job *job;
+    struct job *job = NULL;
     struct node *node;
     struct err *err = graph_lookup(call->world->graph, args->node_name, &node);
 

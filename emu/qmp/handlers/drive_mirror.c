@@ -55,7 +55,7 @@ static void target_ready(void *arg, struct node *target, struct err *err)
 {
     struct drive_mirror *dm = arg;
     struct qmp_call *call = dm->call;
-    struct block_job *bj;
+    struct block_job *bj = NULL;
 
     if (!err)
         err = start(dm, target, &bj);

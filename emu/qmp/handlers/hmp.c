@@ -43,7 +43,7 @@ static void help(struct hmp_call *call)
 
 static const struct hmp_command own_commands[] = {
     { "help|?", "name:s?", "[cmd]", "show the help", help },
-    { NULL },
+    { 0 },
 };
 
 static const struct hmp_command *const commands[] = { own_commands, hmp_block_commands,

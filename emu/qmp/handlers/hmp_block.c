@@ -302,5 +302,5 @@ const struct hmp_command hmp_block_commands[] = {
       "remove an export previously exposed via NBD", nbd_server_remove },
     { "nbd_server_stop", "", "nbd_server_stop", "stop serving block devices using the NBD protocol",
       nbd_server_stop },
-    { NULL },
+    { 0 },
 };

@@ -203,5 +203,5 @@ const struct hmp_command hmp_block_info[] = {
       info_block },
     { "blockstats", "", "", "show block device statistics", info_blockstats },
     { "block-jobs", "", "", "show progress of ongoing block device operations", info_block_jobs },
-    { NULL },
+    { 0 },
 };

@@ -46,7 +46,7 @@ const struct hmp_command hmp_machine_commands[] = {
     { "device_add", "device:S", "driver[,prop=value][,...]",
       "add device, like -device on the command line", device_add },
     { "device_del", "id:s", "device", "remove device", device_del },
-    { NULL },
+    { 0 },
 };
 
 /* ---- info ---- */
@@ -153,5 +153,5 @@ const struct hmp_command hmp_machine_info[] = {
     { "kvm", "", "", "show KVM information", info_kvm },
     { "chardev", "", "", "show the character devices", info_chardev },
     { "qtree", "", "", "show device tree", info_qtree },
-    { NULL },
+    { 0 },
 };

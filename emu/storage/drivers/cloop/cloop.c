@@ -48,7 +48,7 @@ static int offset_get(struct sparse *s, uint64_t index, struct meta_wait *wait, 
 static int cloop_find(struct sparse *s, uint64_t block, struct meta_wait *wait,
                       struct sparse_place *out)
 {
-    uint64_t start, end;
+    uint64_t start, end = 0;
     int ret = offset_get(s, block, wait, &start);
 
     if (!ret)

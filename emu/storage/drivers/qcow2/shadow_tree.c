@@ -91,7 +91,7 @@ static int count_entries(struct qcow2_tree *tree, uint32_t first, int addend)
 
     for (uint32_t i = first; i < table_entries(q); i++) {
         struct qcow2_entry entry = qcow2_entry_load(q, &block, i);
-        uint64_t offset, len;
+        uint64_t offset = 0, len = 0;
         int ret = entry.word ? entry_range(tree, entry, i, &offset, &len) : 0;
 
         if (!ret && entry.word)

@@ -340,7 +340,7 @@ static void write_name(struct change *c)
 {
     struct qed *q = qed_of(c->node);
     size_t len = c->name ? strlen(c->name) : 0;
-    uint8_t *bytes;
+    uint8_t *bytes = NULL;
     int ret = len ? meta_edit(&q->sparse.meta, QED_HEADER_BYTES, (uint32_t)len, META_ROOT, &c->wait,
                               &bytes)
                   : 0;

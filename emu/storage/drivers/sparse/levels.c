@@ -90,7 +90,7 @@ int levels_place(struct levels *l, uint64_t block, uint64_t *count, struct meta_
 static int new_table(struct levels *l, uint64_t block, struct meta_wait *wait, uint64_t *table)
 {
     uint64_t offset = next_place(l);
-    uint8_t *bytes;
+    uint8_t *bytes = NULL;
     int ret;
 
     if (offset > INT64_MAX - l->l2_bytes)

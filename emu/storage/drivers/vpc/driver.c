@@ -52,7 +52,7 @@ static int vpc_link(struct sparse *s, uint64_t block, uint64_t count, struct spa
 {
     struct vpc *v = vpc_of(s);
     uint64_t start = place.host - v->bitmap_size, end = place.host + s->block_size;
-    uint8_t *bytes;
+    uint8_t *bytes = NULL;
     int ret = meta_fresh(&s->meta, start, v->bitmap_size, 0xff, META_LEAF, wait);
 
     if (!ret)
