@@ -250,6 +250,8 @@ static struct err *parse_rest(struct json *flat, struct drive *drive)
     TRY(take_bool(flat, "snapshot", &there, &snapshot));
     if (there)
         drive->snapshot = snapshot;
+    if (drive->snapshot)
+        return err_new("snapshot=on is not supported");
     TRY(take_bool(flat, "readonly", &there, &ro));
     if (there && json_object_has(flat, "read-only"))
         return err_new("'readonly' and its alias 'read-only' can't be used at the same time");

@@ -137,6 +137,7 @@ def drives_are_named_and_placed():
             ("format=raw,driver=raw,file=x", "Cannot specify both 'driver' and 'format'"),
             ("if=none,id=1x", "Parameter 'id' expects an identifier"),
             ("rerror=enospc", "'enospc' invalid read error action"),
+            ("snapshot=on,file=x", "snapshot=on is not supported"),
             ("unit=2", "unit 2 too big (max is 1)"),
     ):
         said = fails("-drive", text)

@@ -73,6 +73,12 @@ static struct err *ignore(struct system_options *o, const struct option *option,
     return NULL;
 }
 
+/* Known, but what it asks for is not there: better said than done otherwise. */
+static struct err *refuse(struct system_options *o, const struct option *option, const char *text)
+{
+    return err_new("not supported");
+}
+
 /* ---- Takers of one option ---- */
 
 static struct err *take_version(struct system_options *o, const struct option *option,
@@ -239,13 +245,13 @@ static const struct option options[] = {
     { "qtest", TEXT, take_list, FIELD(qtest), "dev  qtest protocol" },
     { "qtest-log", TEXT, ignore, 0, NULL },
     { "S", NOTHING, take_flag, FIELD(paused), "do not start the machine" },
-    { "incoming", TEXT, take_text, FIELD(incoming), NULL },
-    { "loadvm", TEXT, take_text, FIELD(loadvm), NULL },
+    { "incoming", TEXT, refuse, 0, NULL },
+    { "loadvm", TEXT, refuse, 0, NULL },
     { "no-shutdown", NOTHING, take_flag, FIELD(no_shutdown), "stop instead of ending" },
     { "no-reboot", NOTHING, take_flag, FIELD(no_reboot), "end instead of rebooting" },
     { "pidfile", TEXT, take_text, FIELD(pidfile), "file  write the process ID" },
     { "daemonize", NOTHING, take_flag, FIELD(daemonize), "run in the background" },
-    { "add-fd", TEXT, take_list, FIELD(fds), "fd=fd,set=set[,opaque=text]  pass a descriptor" },
+    { "add-fd", TEXT, refuse, 0, NULL },
     { "display", TEXT, ignore, 0, "none" },
     { "nographic", NOTHING, take_flag, FIELD(nographic), "no display; monitor on stdio" },
     { "vga", TEXT, ignore, 0, NULL },
@@ -319,6 +325,5 @@ void system_options_fini(struct system_options *o)
     vec_fini(&o->devices);
     vec_fini(&o->monitors);
     vec_fini(&o->serials);
-    vec_fini(&o->fds);
     vec_fini(&o->qtest);
 }

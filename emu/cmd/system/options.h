@@ -29,13 +29,13 @@ struct system_options {
     struct json *machine_props;
     struct json *globals;     /* {"driver": {"property": "text"}} */
     bool no_defaults, paused, daemonize, no_shutdown, no_reboot, snapshot, nographic;
-    const char *pidfile, *incoming, *loadvm;
+    const char *pidfile;
     char *name; /* Owned. */
     struct uuid uuid;
     uint64_t ram_bytes;
     unsigned cpus;
     bool serial_given, monitor_given;
-    option_list objects, chardevs, blockdevs, drives, devices, monitors, serials, fds, qtest;
+    option_list objects, chardevs, blockdevs, drives, devices, monitors, serials, qtest;
 };
 
 /* Parses; prints help and version itself and exits then. Errors are ready for the user. */
