@@ -1,5 +1,6 @@
 #include "emu/base/json_write.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,4 +254,46 @@ struct json *json_hash_ordered(const struct json *object)
         json_object_set(ordered, members[i].key, json_ref(members[i].value));
     xfree(members);
     return ordered;
+}
+
+static void outline_value(struct str *out, const char *key, const struct json *value, int indent)
+{
+    CLEANUP(str_fini) struct str name = { 0 };
+    bool flag;
+    int64_t integer;
+
+    str_add(&name, key);
+    for (size_t i = 0; i < name.len; i++)
+        name.data[i] = name.data[i] == '-' ? ' ' : name.data[i];
+    str_addf(out, "%*s%s:", indent, "", str_cstr(&name));
+    if (json_type_of(value) == JSON_OBJECT) {
+        str_add(out, "\n");
+        json_write_outline(out, value, indent + INDENT);
+    } else if (json_type_of(value) == JSON_ARRAY) {
+        str_add(out, "\n");
+        for (size_t i = 0; i < json_array_len(value); i++) {
+            char place[24];
+
+            snprintf(place, sizeof(place), "[%zu]", i);
+            outline_value(out, place, json_array_get(value, i), indent + INDENT);
+        }
+    } else if (json_as_bool(value, &flag)) {
+        str_addf(out, " %s\n", flag ? "true" : "false");
+    } else if (json_as_int64(value, &integer)) {
+        str_addf(out, " %" PRId64 "\n", integer);
+    } else if (json_as_str(value)) {
+        str_addf(out, " %s\n", json_as_str(value));
+    } else {
+        str_add(out, "\n");
+    }
+}
+
+void json_write_outline(struct str *out, const struct json *object, int indent)
+{
+    CLEANUP(json_free) struct json *ordered = json_hash_ordered(object);
+    const char *key;
+    struct json *value;
+
+    json_object_for_each(ordered, i, key, value)
+        outline_value(out, key, value, indent);
 }

@@ -28,6 +28,12 @@ MUST_USE char *json_to_text(const struct json *v, unsigned flags);
 /* Returns a new object with the members of an object in the order of JSON_HASH_ORDER; the values are shared. */
 MUST_USE struct json *json_hash_ordered(const struct json *object);
 
+/*
+ * Appends an object for people: "name: value" lines from column indent on, in the order of JSON_HASH_ORDER, with 4 more
+ * columns for what is inside. '-' in names becomes a blank; elements of arrays are "[0]", "[1]", ...
+ */
+void json_write_outline(struct str *out, const struct json *object, int indent);
+
 /* Appends a string literal with its quotes. */
 void json_write_string(struct str *out, const char *bytes, size_t len);
 

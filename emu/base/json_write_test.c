@@ -158,7 +158,25 @@ static void what_is_written_parses_to_the_same(void)
     }
 }
 
-TEST_LIST(TEST(layouts_differ_in_white_space), TEST(members_come_in_the_order_of_the_reference),
-          TEST(large_objects_are_sorted_too), TEST(text_is_ascii),
-          TEST(bytes_that_are_not_utf8_are_replaced), TEST(a_nul_in_a_string_is_written),
-          TEST(numbers_have_all_their_digits), TEST(what_is_written_parses_to_the_same));
+/* Oracle: "Format specific information" of the reference's qemu-img info. */
+static void an_outline_is_for_people(void)
+{
+    CLEANUP(str_fini) struct str out = { 0 };
+    CLEANUP(json_free) struct json *v = NULL;
+
+    REQUIRE_OK(json_parse_text("{\"refcount-bits\": 16, \"lazy\": false, \"name\": \"x-y\", "
+                               "\"list\": [{\"a-b\": true}, 2]}",
+                               &v));
+    json_write_outline(&out, v, 4);
+    EXPECT(strstr(str_cstr(&out), "    refcount bits: 16\n"));
+    EXPECT(strstr(str_cstr(&out), "    name: x-y\n"));
+    EXPECT(strstr(str_cstr(&out), "    lazy: false\n"));
+    EXPECT(
+        strstr(str_cstr(&out), "    list:\n        [0]:\n            a b: true\n        [1]: 2\n"));
+}
+
+TEST_LIST(TEST(an_outline_is_for_people), TEST(layouts_differ_in_white_space),
+          TEST(members_come_in_the_order_of_the_reference), TEST(large_objects_are_sorted_too),
+          TEST(text_is_ascii), TEST(bytes_that_are_not_utf8_are_replaced),
+          TEST(a_nul_in_a_string_is_written), TEST(numbers_have_all_their_digits),
+          TEST(what_is_written_parses_to_the_same));

@@ -21,6 +21,8 @@ struct image_facts {
     uint64_t virtual_size, actual_size;
     bool have_actual_size;
     uint32_t cluster_size;
+    uint64_t
+        vm_state_offset; /* Where the state of a machine begins behind the disk; 0: it has no place. */
     bool dirty_flag, encrypted, compressed;
     char *backing_filename, *full_backing_filename, *backing_format; /* Owned, NULL when absent. */
     struct json *format_specific; /* {"type": "qcow2", "data": {...}}; owned, NULL when absent. */

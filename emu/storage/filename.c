@@ -248,6 +248,21 @@ static struct err *protocol_options(const char *filename, struct json **out)
     return err;
 }
 
+/* Both {"file": {"filename": ...}} and {"file.filename": ...} are in use, at any depth. */
+static bool has_dotted_key(const struct json *value)
+{
+    const char *key;
+    struct json *inner;
+
+    if (json_type_of(value) != JSON_OBJECT)
+        return false;
+    json_object_for_each(value, i, key, inner) {
+        if (strchr(key, '.') || has_dotted_key(inner))
+            return true;
+    }
+    return false;
+}
+
 static struct err *json_options(const char *text, const char *format, struct json **out)
 {
     struct json *parsed = NULL, *nested = NULL;
@@ -259,14 +274,7 @@ static struct err *json_options(const char *text, const char *format, struct jso
         json_free(parsed);
         return err_prefix(err, "Could not parse the JSON options: ");
     }
-    /* Both {"file": {"filename": ...}} and {"file.filename": ...} are in use. */
-    bool dotted = false;
-    const char *key;
-    struct json *value;
-
-    json_object_for_each(parsed, i, key, value)
-        dotted |= value && strchr(key, '.') != NULL;
-    if (dotted) {
+    if (has_dotted_key(parsed)) {
         CLEANUP(json_free) struct json *flat = keyval_flatten(parsed);
 
         json_free(parsed);

@@ -268,6 +268,17 @@ static void add_options(struct json *options, const struct json *more)
         json_object_set(options, key, json_ref(value));
 }
 
+/* Whether options of a backing file leave it to the header to say which file it is. */
+static bool wants_named_file(const struct opening *o, const struct json *value)
+{
+    const char *name = json_object_get_str(value, "driver");
+    const struct driver *driver = name ? driver_find(o->graph, name) : NULL;
+
+    if (json_object_has(value, "file") || !o->node->backing_name || !*o->node->backing_name)
+        return false;
+    return !name || (driver && driver->is_format);
+}
+
 static void open_backing(struct opening *o)
 {
     struct node *node = o->node;
@@ -294,12 +305,13 @@ static void open_backing(struct opening *o)
             finish(o);
         return;
     }
-    if (value && (json_object_has(value, "driver") || json_object_has(value, "file"))) {
+    if (value && !wants_named_file(o, value)) {
         options = json_copy(value);
     } else if (node->backing_name && *node->backing_name) {
         char *name = filename_resolve(node->filename, node->backing_name);
+        const char *driver = value ? json_object_get_str(value, "driver") : NULL;
 
-        err = node_options_from_filename(name, node->backing_format, &options);
+        err = node_options_from_filename(name, driver ? driver : node->backing_format, &options);
         xfree(name);
         if (!err && value)
             add_options(options, value);

@@ -20,6 +20,12 @@ struct reopen *reopen_new(struct graph *graph);
  * Texts of the reference: "node-name not specified", "Cannot change the option 'driver'", ...
  */
 struct err *reopen_add(struct reopen *reopen, const struct json *options) MUST_USE;
+/*
+ * Adds a node with some of its options changed, as the shell's reopen gives them (nested objects for those of children);
+ * it keeps the others. Takes nothing. Errors as reopen_add.
+ */
+struct err *reopen_add_changes(struct reopen *reopen, struct node *node,
+                               const struct json *changes) MUST_USE;
 /* Adds a change of read-only alone, with what the node opened below it. */
 struct err *reopen_add_read_only(struct reopen *reopen, struct node *node, bool read_only) MUST_USE;
 /* Runs and frees; done may come before the return. */

@@ -266,6 +266,46 @@ struct err *reopen_add(struct reopen *r, const struct json *options)
     return add(r, node, options, true, &inherit);
 }
 
+/* The options of a node in full, children that it opened included, with changes of some. */
+static struct json *merge_changes(struct node *node, const struct json *changes)
+{
+    struct json *options = json_copy(node->options);
+    const char *key, *inner_key;
+    struct json *value, *inner;
+
+    if (changes) {
+        json_object_for_each(changes, i, key, value) {
+            struct json *old = json_object_get(options, key);
+
+            if (old && json_type_of(old) == JSON_OBJECT && json_type_of(value) == JSON_OBJECT &&
+                !child_edge(node, key)) {
+                json_object_for_each(value, k, inner_key, inner)
+                    json_object_set(old, inner_key, json_ref(inner));
+            } else {
+                json_object_set(options, key, json_ref(value));
+            }
+        }
+    }
+    list_for_each(edge, &node->children, struct edge, child_link) {
+        value = changes ? json_object_get(changes, edge->name) : NULL;
+        if (edge->inherits && (!value || json_type_of(value) == JSON_OBJECT))
+            json_object_set(options, edge->name, merge_changes(edge->node, value));
+        else if (!value)
+            json_object_set_str(options, edge->name, edge->node->name);
+    }
+    if (node->driver->supports_backing && !json_object_has(options, "backing"))
+        json_object_set(options, "backing", json_null());
+    return options;
+}
+
+struct err *reopen_add_changes(struct reopen *r, struct node *node, const struct json *changes)
+{
+    CLEANUP(json_free) struct json *options = merge_changes(node, changes);
+    struct open_inherit inherit = { 0 };
+
+    return add(r, node, options, true, &inherit);
+}
+
 struct err *reopen_add_read_only(struct reopen *r, struct node *node, bool read_only)
 {
     struct reopen_entry *entry = NEW(struct reopen_entry);

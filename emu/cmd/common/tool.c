@@ -192,28 +192,28 @@ static struct err *set_aio(struct json *options, const char *mode)
 }
 
 /* Options given beside the name win over what it implies. */
-static struct err *merge_options(struct json *options, const char *text)
+static void merge_options(struct json *options, const struct json *more)
 {
-    CLEANUP(json_free) struct json *more = NULL;
     const char *key;
     struct json *value, *old;
 
-    if (!text)
-        return NULL;
-    TRY(keyval_parse(text, NULL, &more));
     json_object_for_each(more, i, key, value) {
         old = json_object_get(options, key);
-        if (old && json_type_of(old) == JSON_OBJECT && json_type_of(value) == JSON_OBJECT) {
-            const char *inner;
-            struct json *inner_value;
-
-            json_object_for_each(value, j, inner, inner_value)
-                json_object_set(old, inner, json_ref(inner_value));
-        } else {
+        if (!old || json_type_of(old) != JSON_OBJECT || json_type_of(value) != JSON_OBJECT) {
             json_object_set(options, key, json_ref(value));
+            continue;
         }
+        if (json_object_has(old, "filename") && json_object_has(value, "driver") &&
+            !json_equal(json_object_get(old, "driver"), json_object_get(value, "driver"))) {
+            /* The name is that of a file, and the driver one for what is in it. */
+            struct json *outer = json_object();
+
+            json_object_set(outer, "file", json_ref(old));
+            json_object_set(options, key, outer);
+            old = outer;
+        }
+        merge_options(old, value);
     }
-    return NULL;
 }
 
 static void wrap(struct json **options, const char *driver)
@@ -226,14 +226,16 @@ static void wrap(struct json **options, const char *driver)
 }
 
 /* The options object of an image as the command line names it. */
-static struct err *spec_options(const struct image_spec *spec, struct json **out)
+static struct err *spec_options(const struct image_spec *spec, const struct json *more,
+                                struct json **out)
 {
+    const char *driver = more ? json_object_get_str(more, "driver") : NULL;
     struct json *options;
 
     if (!spec->image_opts && !*spec->name && spec->options) {
         options = json_object();
     } else if (!spec->image_opts) {
-        TRY(node_options_from_filename(spec->name, spec->format, &options));
+        TRY(node_options_from_filename(spec->name, driver ? driver : spec->format, &options));
     } else if (str_has_prefix(spec->name, "json:")) {
         TRY(json_parse(spec->name + 5, strlen(spec->name + 5), &options));
     } else {
@@ -257,11 +259,15 @@ static struct err *open_node(struct tool *tool, const struct image_spec *spec,
                              struct waiter *waiter)
 {
     CLEANUP(json_free) struct json *options = NULL;
+    CLEANUP(json_free) struct json *more = NULL;
 
     if (!tool_cache_valid(spec->cache))
         return err_new("Invalid cache option: %s", spec->cache);
-    TRY(spec_options(spec, &options));
-    TRY(merge_options(options, spec->options));
+    if (spec->options)
+        TRY(keyval_parse(spec->options, NULL, &more));
+    TRY(spec_options(spec, more, &options));
+    if (more)
+        merge_options(options, more);
     set_cache_mode(options, spec->cache);
     TRY(set_discard(options, spec->discard));
     TRY(set_aio(options, spec->aio));

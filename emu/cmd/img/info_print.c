@@ -139,60 +139,16 @@ static bool is_true(const struct json *object, const char *key)
     return json_as_bool(json_object_get(object, key), &value) && value;
 }
 
-static void print_members(const struct json *object, int indent);
-
-/* One value of the format-specific part; '-' in names becomes a space. */
-static void print_value(const char *key, const struct json *value, int indent)
-{
-    CLEANUP(str_fini) struct str name = { 0 };
-    bool flag;
-    int64_t integer;
-
-    str_add(&name, key);
-    for (size_t i = 0; i < name.len; i++)
-        name.data[i] = name.data[i] == '-' ? ' ' : name.data[i];
-    printf("%*s%s:", indent, "", str_cstr(&name));
-    if (json_type_of(value) == JSON_OBJECT) {
-        printf("\n");
-        print_members(value, indent + 4);
-    } else if (json_type_of(value) == JSON_ARRAY) {
-        printf("\n");
-        for (size_t i = 0; i < json_array_len(value); i++) {
-            char place[24];
-
-            snprintf(place, sizeof(place), "[%zu]", i);
-            print_value(place, json_array_get(value, i), indent + 4);
-        }
-    } else if (json_as_bool(value, &flag)) {
-        printf(" %s\n", flag ? "true" : "false");
-    } else if (json_as_int64(value, &integer)) {
-        printf(" %" PRId64 "\n", integer);
-    } else if (json_as_str(value)) {
-        printf(" %s\n", json_as_str(value));
-    } else {
-        printf("\n");
-    }
-}
-
-/* In the order in which clients see them in JSON. */
-static void print_members(const struct json *object, int indent)
-{
-    CLEANUP(json_free) struct json *ordered = json_hash_ordered(object);
-    const char *key;
-    struct json *value;
-
-    json_object_for_each(ordered, i, key, value)
-        print_value(key, value, indent);
-}
-
 static void print_specific(const struct json *info, int indent)
 {
     const struct json *data = json_object_get(json_object_get(info, "format-specific"), "data");
+    CLEANUP(str_fini) struct str text = { 0 };
 
     if (!data || !json_object_size(data))
         return;
     printf("%*sFormat specific information:\n", indent, "");
-    print_members(data, indent + 4);
+    json_write_outline(&text, data, indent + 4);
+    printf("%s", str_cstr(&text));
 }
 
 static void print_snapshot(const struct json *s)

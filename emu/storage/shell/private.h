@@ -26,7 +26,8 @@ struct shell_waiter {
 
 void shell_unref(struct shell *shell);
 
-extern const struct shell_command shell_rw_commands[], shell_aio_commands[], shell_meta_commands[];
+extern const struct shell_command shell_rw_commands[], shell_aio_commands[], shell_meta_commands[],
+    shell_reopen_commands[];
 
 /* Most for one request, as the reference has it. */
 enum { SHELL_LEN_MAX = 2147483136 };

@@ -107,7 +107,7 @@ static const struct shell_command help_command = {
 };
 
 static const struct shell_command *const groups[] = { shell_rw_commands, shell_aio_commands,
-                                                      shell_meta_commands };
+                                                      shell_meta_commands, shell_reopen_commands };
 enum { GROUPS = ARRAY_LEN(groups) };
 
 /* The i-th command of all, NULL at the end. */

@@ -34,6 +34,8 @@ static void qcow2_facts(struct node *node, struct image_facts *facts, driver_don
 
     facts->virtual_size = f->size;
     facts->cluster_size = q->geo.cluster_size;
+    facts->vm_state_offset = (uint64_t)qcow2_vmstate_index(q)
+                             << (q->geo.l2_bits + q->geo.cluster_bits);
     facts->dirty_flag = f->incompatible & QCOW2_INCOMPAT_DIRTY;
     facts->backing_filename = xstrdup(q->header.backing_name);
     facts->backing_format = xstrdup(q->header.backing_format);
