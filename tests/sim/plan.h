@@ -29,6 +29,7 @@ struct plan {
     uint32_t direct_block; /* Files are open for direct access of such blocks; 0: they are not. */
     bool backing, target_raw, target_nbd;
     bool discards; /* The guest sends them, and they reach the file. */
+    bool busy_start; /* The guest is busy when the job begins. */
     bool manual_finalize, manual_dismiss;
     enum work work;
     enum ending ending;

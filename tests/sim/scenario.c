@@ -91,7 +91,7 @@ void scene_maybe_crash(struct scene *s)
     if (s->plan.crash_points == 0 || !rng_chance(&s->rng, 1, 150))
         return;
     /* Between the request and the pivot nobody can say which disk the guest is on. */
-    if (s->pivoting && (scene_job(s) || s->w.completed == 0 || s->plan.target_nbd))
+    if (s->pivoting && (scene_job(s) || s->w.completed == 0))
         return;
     if (s->pivoting) {
         disk.driver = target_driver(s);
@@ -328,8 +328,23 @@ void scene_run_job_plainly(struct scene *s)
 static void take_snapshot(struct scene *s)
 {
     s->snapshot = xmalloc(s->plan.size);
-    if (scene_read(s, s->source, s->snapshot, "the source"))
+    if (world_ok(&s->w) && scene_read(s, s->source, s->snapshot, "the source"))
         scene_check_now(s, s->snapshot, "the source");
+}
+
+/* Lets the guest fill the disk before the job begins. */
+static void prelude(struct scene *s)
+{
+    const uint64_t busy_until = s->guest.left / 2;
+
+    guest_start(&s->guest);
+    if (s->plan.busy_start) {
+        while (s->guest.left > busy_until && sim_step(s->w.sim))
+            ;
+        return;
+    }
+    scene_quiet_guest(s);
+    take_snapshot(s);
 }
 
 static void play(struct scene *s)
@@ -338,10 +353,7 @@ static void play(struct scene *s)
 
     guest_init(&s->guest, rng_u64(&s->rng), s->guest_edge, &s->oracle, 20 + rng_below(&s->rng, 80));
     s->guest.may_discard = s->plan.discards;
-    guest_start(&s->guest);
-    scene_quiet_guest(s);
-    if (world_ok(&s->w))
-        take_snapshot(s);
+    prelude(s);
     if (world_ok(&s->w))
         scene_start_job(s, false);
     s->guest.left = 20 + rng_below(&s->rng, 150);

@@ -62,21 +62,37 @@ static void check_equal(struct scene *s, struct node *node, const uint8_t *expec
 /* How many requests of the guest the planned fault may have cost. */
 static uint64_t errors_allowed(const struct scene *s)
 {
-    /* Copy-before-write fails the guest's write rather than the backup; a mirror's guest may
-     * meet the fault after the pivot. */
-    const bool target_matters = !plan_is_mirror(&s->plan) || s->pivoting;
+    const bool mirror = plan_is_mirror(&s->plan);
 
     switch (s->plan.ending) {
     case END_SOURCE_ERROR: return 1;
-    case END_TARGET_ERROR: return target_matters ? 1 : 0;
+    case END_TARGET_ERROR:
+        /* Copy-before-write fails the guest's write rather than the backup. */
+        if (!mirror)
+            return 1;
+        break;
     case END_TARGET_FULL:
-    case END_STREAM_RESET: return target_matters ? UINT64_MAX : 0;
+    case END_STREAM_RESET:
+        if (!mirror)
+            return UINT64_MAX;
+        break;
     case END_WELL:
     case END_CANCEL:
     case END_STALLED_CANCEL:
-    case ENDING_COUNT: break;
+    case ENDING_COUNT: return 0;
     }
-    return 0;
+    /* The guest on the target meets the fault itself, and no flush succeeds after a failed one. */
+    return s->pivoting ? UINT64_MAX : 0;
+}
+
+/* The filter is gone with the job, and the guest is where it should be. */
+static void check_graph(struct scene *s, bool pivoted)
+{
+    const struct node *expected = pivoted ? s->job_target : s->source;
+
+    if (s->guest_edge->node != expected)
+        world_fail(&s->w, "the guest is on node '%s', not on '%s'", s->guest_edge->node->name,
+                   expected->name);
 }
 
 /* Another backup with the same bitmap, without misfortune, brings the target up to date. */
@@ -113,6 +129,7 @@ void scene_verify(struct scene *s)
         check_now(s, s->target, "the mirror");
     if (well && !mirror)
         check_equal(s, s->target, s->snapshot, "the backup");
+    check_graph(s, well && s->pivoting);
     if (!(well && s->pivoting))
         check_now(s, s->source, "the source");
     if (world_ok(&s->w))
