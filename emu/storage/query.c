@@ -422,7 +422,7 @@ struct json *query_backend_stats(struct graph *graph)
     list_for_each(backend, &graph->backends, struct backend, link) {
         if (!is_shown(backend))
             continue;
-        one = stats_of(backend->root ? backend->root->node : NULL, true);
+        one = stats_of(backend->root ? disk_of(backend) : NULL, true);
         json_object_set_str(one, "device", backend->name);
         set_text(one, "qdev", backend->device);
         json_object_set_bool(json_object_get(one, "stats"), "account_invalid", true);

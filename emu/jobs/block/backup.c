@@ -277,7 +277,9 @@ static struct err *backup_attach(struct backup *b, const struct backup_params *p
     struct block_job *bj = &b->bj;
     const uint32_t keep_size = PERM_CONSISTENT_READ | PERM_WRITE | PERM_WRITE_UNCHANGED;
 
-    TRY(graph_insert_filter(bj->filter, params->source, NULL));
+    /* A target that shows the source where it holds nothing itself goes on to look at the source. */
+    TRY(graph_insert_filter(bj->filter, params->source,
+                            node_skip_filters(params->target)->backing));
     TRY(block_job_hold(bj, bj->filter, "main node", 0, PERM_ALL));
     TRY(block_job_claim(bj, params->source, "source", BLOCK_JOB_CLAIM_HIDDEN,
                         PERM_CONSISTENT_READ | (params->discard_source ? PERM_WRITE : 0), keep_size,

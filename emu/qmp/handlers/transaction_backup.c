@@ -97,10 +97,12 @@ static void drive_backup_prepare(struct transaction *t, struct step *step)
 static struct err *drive_backup_apply(struct transaction *t, struct step *step)
 {
     const struct qapi_drive_backup *args = step->action->u.drive_backup.data;
+    struct node *source = node_skip_filters(step->node), *target = node_skip_filters(step->other);
+    const bool full = args->sync == QAPI_MIRROR_SYNC_MODE_TOP && !node_backing(source);
     const struct qapi_blockdev_backup common = {
         .job_id = args->job_id,
         .device = args->device,
-        .sync = args->sync,
+        .sync = full ? QAPI_MIRROR_SYNC_MODE_FULL : args->sync,
         .speed = { args->speed.set, args->speed.value },
         .bitmap = args->bitmap,
         .bitmap_mode = { args->bitmap_mode.set, args->bitmap_mode.value },
@@ -115,6 +117,9 @@ static struct err *drive_backup_apply(struct transaction *t, struct step *step)
     };
 
     (void)t;
+    /* What was not written since is found in the source. */
+    if (args->sync == QAPI_MIRROR_SYNC_MODE_NONE && target->driver->supports_backing)
+        TRY(node_set_backing(target, source));
     return keep_job(step, &common, step->other);
 }
 
