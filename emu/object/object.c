@@ -5,9 +5,11 @@
 #include "emu/base/check.h"
 #include "emu/base/map.h"
 #include "emu/base/str.h"
+#include "emu/reactor/clock.h"
 
 struct objects {
     struct reactor *reactor;
+    struct clock clock;
     const struct object_type *const *types;
     struct list list;
     struct map ids;
@@ -18,6 +20,7 @@ struct objects *objects_new(struct reactor *reactor, const struct object_type *c
     struct objects *objects = NEW(struct objects);
 
     objects->reactor = reactor;
+    clock_init(&objects->clock, reactor);
     objects->types = types;
     list_init(&objects->list);
     map_init(&objects->ids);
@@ -46,6 +49,7 @@ void objects_free(struct objects *objects)
 }
 
 struct reactor *objects_reactor(struct objects *objects) { return objects->reactor; }
+struct clock *objects_clock(struct objects *objects) { return &objects->clock; }
 const struct object_type *const *objects_types(const struct objects *objects)
 {
     return objects->types;

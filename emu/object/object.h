@@ -17,6 +17,7 @@
 
 struct object;
 struct objects;
+struct clock;
 struct reactor;
 
 struct object_property {
@@ -54,6 +55,8 @@ struct objects *objects_new(struct reactor *reactor, const struct object_type *c
 /* Deletes all, users or not; a reference that is left keeps its object's memory. NULL is ignored. */
 void objects_free(struct objects *objects);
 struct reactor *objects_reactor(struct objects *objects);
+/* The clock that guests go by: the reactor's unless a test steps it. */
+struct clock *objects_clock(struct objects *objects);
 const struct object_type *const *objects_types(const struct objects *objects);
 struct list *objects_list(
     struct objects *objects); /* struct object by link, in order of creation. */

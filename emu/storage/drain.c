@@ -17,6 +17,8 @@ void gate_close(struct node *start)
 
         if (node->gate++)
             continue;
+        if (node->driver->drained_begin && core_of(node)->opened)
+            node->driver->drained_begin(node);
         list_for_each(edge, &node->parents, struct edge, parent_link) {
             if (edge->quiesced)
                 continue;

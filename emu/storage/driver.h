@@ -115,6 +115,8 @@ struct driver {
     void (*truncate)(struct node *node, uint64_t size, bool exact, enum prealloc prealloc,
                      driver_done_fn *done, void *arg);
     void (*fence)(struct node *node); /* See node_fence(). */
+    /* The gate of the node closed (node->gate > 0): what waits for something that may take long is to go on. */
+    void (*drained_begin)(struct node *node);
     /* A child has a new size. NULL: filters follow it, others ignore it. */
     void (*child_resized)(struct node *node, struct edge *child);
     /* Fills facts; may start I/O. */
@@ -217,6 +219,7 @@ const struct driver *probe_bytes(const struct graph *graph, const uint8_t *buf, 
 /* emu/storage/drivers/table.c */
 extern const struct driver *const all_drivers[]; /* NULL-terminated. */
 extern const struct driver driver_blkdebug;
+extern const struct driver driver_throttle;
 extern const struct driver driver_file, driver_raw, driver_null_co, driver_null_aio, driver_qcow2,
     driver_nbd;
 extern const struct driver driver_luks;

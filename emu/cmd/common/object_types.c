@@ -12,12 +12,10 @@
 #include "emu/base/str.h"
 #include "emu/crypto/secret.h"
 #include "emu/object/iothread.h"
+#include "emu/storage/throttle/group.h"
 
 const struct object_type *const all_object_types[] = {
-    &iothread_object_type,
-    &secret_type,
-    &secret_keyring_type,
-    NULL,
+    &iothread_object_type, &secret_type, &secret_keyring_type, &throttle_group_type, NULL,
 };
 
 static NORETURN void print_types(const struct objects *objects)

@@ -17,8 +17,10 @@
 #include "emu/cmd/system/help.h"
 #include "emu/cmd/system/system.h"
 #include "emu/machine/devices/table.h"
+#include "emu/object/object.h"
 #include "emu/qmp/monitor.h"
 #include "emu/qmp/server.h"
+#include "emu/reactor/clock.h"
 
 /* Runs take on each option of a list; the error starts with the option as it was given. */
 static struct err *for_each(struct system *s, option_list *list,
@@ -293,6 +295,8 @@ struct err *system_build(struct system *s)
 
     TRY(make_machine(s));
     TRY(for_each(s, &o->chardevs, add_plain));
+    if (vec_len(&o->qtest))
+        clock_set_stepped(objects_clock(s->fe.objects));
     TRY(for_each(s, &o->objects, add_plain));
     TRY(for_each(s, &o->blockdevs, add_plain));
     TRY(for_each(s, &o->drives, add_drive));

@@ -12,6 +12,8 @@
 #include "emu/base/str.h"
 #include "emu/chardev/chardev.h"
 #include "emu/cmd/system/system.h"
+#include "emu/object/object.h"
+#include "emu/reactor/clock.h"
 
 enum { LINE_MAX_BYTES = 64 << 20, WORDS_MAX = 8 };
 
@@ -22,7 +24,7 @@ struct qtest {
     struct channel *channel; /* Owned; NULL: nobody is there. */
     struct str line;
     int64_t opened_ns;
-    int64_t clock_ns; /* Of the guest. */
+    struct clock *clock; /* Of the guest; borrowed. */
 };
 
 static void log_line(struct qtest *q, char kind, const char *text)
@@ -48,16 +50,22 @@ PRINTF(2, 3) static void answer(struct qtest *q, const char *fmt, ...)
 
 /* ---- Commands ---- */
 
+static void clock_go(struct qtest *q, int64_t ns)
+{
+    clock_step_to(q->clock, ns);
+    answer(q, "OK %jd", (intmax_t)clock_now(q->clock));
+}
+
+/* Without a number: to the next alarm. */
 static void clock_step(struct qtest *q, char **words, size_t n)
 {
-    int64_t ns = 0;
+    int64_t ns = 0, now = clock_now(q->clock);
 
-    if (n > 1 && (!parse_i64(words[1], &ns) || ns < 0)) {
+    if (n > 1 && (!parse_i64(words[1], &ns) || ns < 0 || ns > INT64_MAX - now)) {
         answer(q, "ERR clock_step expects a number of nanoseconds");
         return;
     }
-    q->clock_ns += ns;
-    answer(q, "OK %jd", (intmax_t)q->clock_ns);
+    clock_go(q, n > 1 ? now + ns : clock_next(q->clock));
 }
 
 static void clock_set(struct qtest *q, char **words, size_t n)
@@ -68,9 +76,7 @@ static void clock_set(struct qtest *q, char **words, size_t n)
         answer(q, "ERR clock_set expects a time in nanoseconds");
         return;
     }
-    if (ns > q->clock_ns)
-        q->clock_ns = ns;
-    answer(q, "OK %jd", (intmax_t)q->clock_ns);
+    clock_go(q, ns);
 }
 
 static void endianness(struct qtest *q, char **words, size_t n) { answer(q, "OK little"); }
@@ -150,6 +156,7 @@ struct err *qtest_new(struct system *s, struct chardev *chr, struct qtest **out)
 
     q->system = s;
     q->chr = chr;
+    q->clock = objects_clock(s->fe.objects);
     q->frontend.opened = opened;
     err = chardev_claim(chr, &q->frontend);
     if (err) {

@@ -17,6 +17,7 @@ const struct driver *const all_drivers[] = {
     &driver_qcow2,       /* QEMU images, versions 2 and 3 */
     &driver_qed,         /* QEMU enhanced images */
     &driver_raw,         /* the file is the disk */
+    &driver_throttle,    /* limits of a throttle group */
     &driver_vdi,         /* VirtualBox images */
     &driver_vhdx,        /* Hyper-V images */
     &driver_vmdk,        /* VMware images */
