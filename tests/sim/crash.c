@@ -73,6 +73,7 @@ static void check_once(const struct crash *crash)
 
     rng_init(&rng, crash->seed);
     world_init(&after, sim_crash_image(crash->world->sim, crash->seed, &options));
+    sim_file_limit(after.sim, crash->disk->file, UINT64_MAX); /* Room was made meanwhile. */
     node = world_open(&after, NODE_OPEN_MONITOR,
                       "{'driver': '%s', 'node-name': 'after', 'discard': 'unmap', 'file': "
                       "{'driver': 'file', 'filename': '%s', 'discard': 'unmap'}}",

@@ -41,6 +41,8 @@ void plan_choose(struct plan *p, struct rng *rng)
     p->manual_finalize = rng_chance(rng, 1, 4);
     p->manual_dismiss = rng_chance(rng, 1, 4);
     p->work = (enum work)rng_below(rng, WORK_COUNT);
+    if (plan_is_chain(p))
+        p->target_nbd = false;
     /* What a backup shows of requests in flight at its moment nobody can say. */
     p->busy_start = plan_is_mirror(p) && rng_chance(rng, 1, 2);
     p->ending = choose_ending(p, rng);

@@ -21,7 +21,15 @@ enum ending {
     ENDING_COUNT
 };
 
-enum work { WORK_MIRROR, WORK_MIRROR_BLOCKING, WORK_BACKUP, WORK_BACKUP_BITMAP, WORK_COUNT };
+enum work {
+    WORK_MIRROR,
+    WORK_MIRROR_BLOCKING,
+    WORK_BACKUP,
+    WORK_BACKUP_BITMAP,
+    WORK_STREAM, /* An overlay gets what the source below it holds. */
+    WORK_COMMIT, /* What an overlay holds goes to the source below it, under the guest. */
+    WORK_COUNT
+};
 
 struct plan {
     uint64_t size; /* Bytes, of the guest's disk. */
@@ -42,6 +50,16 @@ void plan_choose(struct plan *plan, struct rng *rng);
 static inline bool plan_is_mirror(const struct plan *plan)
 {
     return plan->work == WORK_MIRROR || plan->work == WORK_MIRROR_BLOCKING;
+}
+/* The guest works on an overlay of the source. */
+static inline bool plan_is_chain(const struct plan *plan)
+{
+    return plan->work == WORK_STREAM || plan->work == WORK_COMMIT;
+}
+/* The job becomes READY, and the guest moves to its target when it is completed. */
+static inline bool plan_pivots(const struct plan *plan)
+{
+    return plan_is_mirror(plan) || plan->work == WORK_COMMIT;
 }
 
 #endif

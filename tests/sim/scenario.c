@@ -12,7 +12,9 @@
 #include "emu/base/alloc.h"
 #include "emu/base/nstime.h"
 #include "emu/jobs/block/backup.h"
+#include "emu/jobs/block/commit.h"
 #include "emu/jobs/block/mirror.h"
+#include "emu/jobs/block/stream.h"
 #include "emu/jobs/job_verbs.h"
 #include "emu/storage/bitmap.h"
 #include "tests/sim/crash.h"
@@ -80,6 +82,40 @@ static void open_all(struct scene *s)
         s->guest_edge = world_edge(&s->w, s->source, PERM_CONSISTENT_READ | PERM_WRITE, PERM_ALL);
 }
 
+/* Puts an overlay above the source, and the guest, which is idle, on it. */
+static void stack_overlay(struct scene *s)
+{
+    create_image(s, "overlay", s->plan.target_cluster,
+                 ", 'backing-file': 'source', 'backing-fmt': 'qcow2'");
+    if (!world_ok(&s->w))
+        return;
+    /* As snapshots do: flushes of the guest do not reach below the overlay later. */
+    if (world_io(&s->w, s->guest_edge, REQ_FLUSH, 0, 0, NULL) != 0)
+        world_fail(&s->w, "the source cannot be flushed");
+    edge_detach(s->guest_edge);
+    s->guest_edge = NULL;
+    s->overlay = world_open(&s->w, NODE_OPEN_MONITOR,
+                            "{'driver': 'qcow2', 'node-name': 'overlay', 'backing': 'source', "
+                            "'file': {'driver': 'file', 'filename': 'overlay'}}");
+    if (!world_ok(&s->w))
+        return;
+    s->guest_edge = world_edge(&s->w, s->overlay, PERM_CONSISTENT_READ | PERM_WRITE, PERM_ALL);
+    s->guest.edge = s->guest_edge;
+    s->job_target = s->plan.work == WORK_COMMIT ? s->source : s->overlay;
+}
+
+const char *scene_source_file(const struct scene *s)
+{
+    return s->plan.work == WORK_COMMIT ? "overlay" : "source";
+}
+
+const char *scene_target_file(const struct scene *s)
+{
+    if (!plan_is_chain(&s->plan))
+        return "target";
+    return s->plan.work == WORK_COMMIT ? "source" : "overlay";
+}
+
 struct job *scene_job(struct scene *s) { return map_get(&s->w.jobs.by_id, "job"); }
 
 void scene_maybe_crash(struct scene *s)
@@ -94,8 +130,10 @@ void scene_maybe_crash(struct scene *s)
     if (s->pivoting && (scene_job(s) || s->w.completed == 0))
         return;
     if (s->pivoting) {
-        disk.driver = target_driver(s);
-        disk.file = "target";
+        disk.driver = s->overlay ? "qcow2" : target_driver(s);
+        disk.file = scene_target_file(s);
+    } else if (s->overlay) {
+        disk.file = "overlay";
     }
     s->plan.crash_points--;
     s->counts->crashes++;
@@ -143,6 +181,52 @@ static struct err *make_backup(struct scene *s, const struct job_options *job,
     return backup_new(&s->w.jobs, &params, out);
 }
 
+/* What stream_new() and commit_new() leave. */
+struct made {
+    bool done;
+    struct block_job *bj;
+    struct err *err;
+};
+
+static void chain_job_made(void *arg, struct block_job *bj, struct err *err)
+{
+    struct made *made = arg;
+
+    made->done = true;
+    made->bj = bj;
+    made->err = err;
+}
+
+static struct err *make_chain_job(struct scene *s, const struct job_options *job,
+                                  enum job_on_error on_error, struct block_job **out)
+{
+    const struct stream_params stream = { .job = *job, .top = s->overlay, .on_error = on_error };
+    const struct commit_params commit = {
+        .job = *job, .device = s->overlay, .base_node = "source", .on_error = on_error
+    };
+    struct made made = { 0 };
+
+    if (s->plan.work == WORK_STREAM)
+        stream_new(&s->w.jobs, &stream, chain_job_made, &made);
+    else
+        commit_new(&s->w.jobs, &commit, chain_job_made, &made);
+    while (!made.done && sim_step(s->w.sim))
+        ;
+    if (!made.done)
+        return err_new("it is never made");
+    *out = made.bj;
+    return made.err;
+}
+
+static struct err *make_job(struct scene *s, const struct job_options *job,
+                            enum job_on_error on_error, struct block_job **out)
+{
+    if (plan_is_chain(&s->plan))
+        return make_chain_job(s, job, on_error, out);
+    return plan_is_mirror(&s->plan) ? make_mirror(s, job, on_error, out)
+                                    : make_backup(s, job, on_error, out);
+}
+
 void scene_start_job(struct scene *s, bool faultless)
 {
     const struct plan *p = &s->plan;
@@ -151,8 +235,7 @@ void scene_start_job(struct scene *s, bool faultless)
                                          .manual_dismiss = p->manual_dismiss };
     enum job_on_error on_error = faultless ? JOB_ON_ERROR_REPORT : p->on_error;
     struct block_job *bj = NULL;
-    struct err *err = plan_is_mirror(p) ? make_mirror(s, &options, on_error, &bj)
-                                        : make_backup(s, &options, on_error, &bj);
+    struct err *err = make_job(s, &options, on_error, &bj);
 
     if (err) {
         world_fail(&s->w, "starting the job: %s", err_text(err));
@@ -188,19 +271,24 @@ static void strike(struct scene *s)
     switch (s->plan.ending) {
     case END_WELL: break;
     case END_TARGET_ERROR:
-        fault(s, &(struct sim_fault){
-                     .path = "target", .kind = SIM_FAULT_WRITE, .count = 1, .error = EIO });
+        fault(s, &(struct sim_fault){ .path = scene_target_file(s),
+                                      .kind = SIM_FAULT_WRITE,
+                                      .count = 1,
+                                      .error = EIO });
         break;
-    case END_TARGET_FULL: sim_file_limit(sim, "target", sim_file_size(sim, "target") / 2); break;
+    case END_TARGET_FULL:
+        sim_file_limit(sim, scene_target_file(s), sim_file_size(sim, scene_target_file(s)) / 2);
+        break;
     case END_SOURCE_ERROR:
-        fault(s, &(struct sim_fault){
-                     .path = "source", .kind = SIM_FAULT_READ, .count = 1, .error = EIO });
+        fault(s,
+              &(struct sim_fault){
+                  .path = scene_source_file(s), .kind = SIM_FAULT_READ, .count = 1, .error = EIO });
         break;
     case END_STALLED_CANCEL:
         if (s->plan.target_nbd)
             sim_stream_stall(sim, SCENE_SOCKET, true);
         else
-            fault(s, &(struct sim_fault){ .path = "target",
+            fault(s, &(struct sim_fault){ .path = scene_target_file(s),
                                           .kind = SIM_FAULT_ANY,
                                           .count = UINT64_MAX,
                                           .stall = true });
@@ -278,7 +366,7 @@ static bool help(struct scene *s)
 static void make_room(struct scene *s)
 {
     if (s->struck_ns && sim_now(s->w.sim) - s->struck_ns > NS_PER_SEC)
-        sim_file_limit(s->w.sim, "target", UINT64_MAX);
+        sim_file_limit(s->w.sim, scene_target_file(s), UINT64_MAX);
 }
 
 static void fail_if_alive(struct scene *s)
@@ -345,6 +433,8 @@ static void prelude(struct scene *s)
     }
     scene_quiet_guest(s);
     take_snapshot(s);
+    if (world_ok(&s->w) && plan_is_chain(&s->plan))
+        stack_overlay(s);
 }
 
 static void play(struct scene *s)
@@ -360,7 +450,7 @@ static void play(struct scene *s)
     guest_start(&s->guest);
     scene_run_job(s);
     sim_fault_clear(sim);
-    sim_file_limit(sim, "target", UINT64_MAX);
+    sim_file_limit(sim, scene_target_file(s), UINT64_MAX);
     sim_stream_stall(sim, SCENE_SOCKET, false);
     sim_release(sim, NULL);
     scene_quiet_guest(s);
@@ -398,6 +488,7 @@ bool scenario_run(uint64_t seed, struct scenario_counts *counts, uint64_t *hash,
         world_fini(&s.w);
     oracle_fini(&s.oracle);
     xfree(s.snapshot);
-    snprintf(failure, failure_len, "%s", s.w.failure);
+    snprintf(failure, failure_len, "%s (job %d, ending %d, policy %d%s)", s.w.failure, s.plan.work,
+             s.plan.ending, s.plan.on_error, s.pivoting ? ", pivoting" : "");
     return world_ok(&s.w);
 }

@@ -19,7 +19,9 @@ struct scene {
     struct oracle oracle;
     struct guest guest;
     struct node *source, *target; /* Borrowed: of the monitor. */
-    struct node *job_target;      /* The target, or the NBD client that leads to it. */
+    struct node *overlay;         /* Of the source; NULL unless the plan is a chain. */
+    struct node
+        *job_target; /* The target, or the NBD client that leads to it; the source of a commit. */
     struct edge *guest_edge;
     uint8_t *snapshot; /* Owned: what the source held when the job began. */
     struct scenario_counts *counts;
@@ -28,6 +30,15 @@ struct scene {
     uint64_t job_began;
     int64_t struck_ns, cancelled_ns;
 };
+
+/* Where the guest is until a pivot. */
+static inline struct node *scene_disk(const struct scene *s)
+{
+    return s->overlay ? s->overlay : s->source;
+}
+/* Files that the job reads from and writes to. */
+const char *scene_source_file(const struct scene *s);
+const char *scene_target_file(const struct scene *s);
 
 /* NULL when there is none (any more). */
 struct job *scene_job(struct scene *s);

@@ -62,8 +62,11 @@ static void check_equal(struct scene *s, struct node *node, const uint8_t *expec
 /* How many requests of the guest the planned fault may have cost. */
 static uint64_t errors_allowed(const struct scene *s)
 {
-    const bool mirror = plan_is_mirror(&s->plan);
+    const bool mirror = plan_pivots(&s->plan);
 
+    /* The guest of a stream meets what happens to the job's disks. */
+    if (s->plan.work == WORK_STREAM && s->plan.ending != END_WELL)
+        return UINT64_MAX;
     switch (s->plan.ending) {
     case END_SOURCE_ERROR: return 1;
     case END_TARGET_ERROR:
@@ -88,7 +91,7 @@ static uint64_t errors_allowed(const struct scene *s)
 /* The filter is gone with the job, and the guest is where it should be. */
 static void check_graph(struct scene *s, bool pivoted)
 {
-    const struct node *expected = pivoted ? s->job_target : s->source;
+    const struct node *expected = pivoted ? s->job_target : scene_disk(s);
 
     if (s->guest_edge->node != expected)
         world_fail(&s->w, "the guest is on node '%s', not on '%s'", s->guest_edge->node->name,
@@ -117,7 +120,7 @@ static bool target_usable(const struct scene *s)
 
 void scene_verify(struct scene *s)
 {
-    const bool well = s->w.completed > 0, mirror = plan_is_mirror(&s->plan);
+    const bool well = s->w.completed > 0, mirror = plan_pivots(&s->plan);
 
     if (s->guest.failure[0])
         world_fail(&s->w, "%s", s->guest.failure);
@@ -126,12 +129,16 @@ void scene_verify(struct scene *s)
     if (s->plan.ending == END_WELL && !well)
         world_fail(&s->w, "the job did not succeed");
     if (well && mirror)
-        check_now(s, s->target, "the mirror");
-    if (well && !mirror)
+        check_now(s, s->plan.work == WORK_COMMIT ? s->source : s->target, "the mirror");
+    if (well && s->plan.work == WORK_STREAM && s->overlay->backing)
+        world_fail(&s->w, "the streamed image still has a backing file");
+    if (well && !mirror && !s->overlay)
         check_equal(s, s->target, s->snapshot, "the backup");
     check_graph(s, well && s->pivoting);
     if (!(well && s->pivoting))
-        check_now(s, s->source, "the source");
+        check_now(s, scene_disk(s), "the disk");
+    if (world_ok(&s->w) && s->overlay && (well || target_usable(s)))
+        world_check(&s->w, s->overlay);
     if (world_ok(&s->w))
         world_check(&s->w, s->source);
     if (world_ok(&s->w) && (well || target_usable(s)))

@@ -225,8 +225,7 @@ static void commit_abandon(struct job *job)
     if (c->call)
         c->call->commit = NULL;
     c->call = NULL;
-    if (c->bj.target)
-        node_fence(c->bj.target->node);
+    /* The base is not fenced: it stays below the guest's disk, which hides what arrives there late. */
     job->inflight = 0;
 }
 
