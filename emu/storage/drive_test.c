@@ -2,6 +2,7 @@
 #include "emu/storage/drive.h"
 
 #include "emu/base/alloc.h"
+#include "emu/base/attrs.h"
 #include "emu/base/json_write.h"
 #include "tests/harness/expect_err.h"
 #include "tests/harness/test.h"
@@ -39,7 +40,7 @@ static void drives_fill_their_buses_in_turn(void)
     struct list all;
 
     list_init(&all);
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct drive *drive = must_parse(&all, cases[i].text);
 
         EXPECT_STR(drive->id, cases[i].id);
@@ -67,7 +68,7 @@ static void options_of_the_disk_are_nested(void)
     struct list all;
 
     list_init(&all);
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct drive *drive = must_parse(&all, cases[i].text);
         char *text = json_to_text(drive->options, JSON_COMPACT);
 
@@ -107,7 +108,7 @@ static void wrong_texts_are_refused_and_leave_nothing(void)
     struct drive *drive;
 
     list_init(&all);
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         EXPECT_ERR(drive_parse(cases[i].text, NULL, NULL, &ide, &all, &drive), cases[i].error);
         EXPECT(list_empty(&all));
     }

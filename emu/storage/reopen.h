@@ -21,8 +21,8 @@ struct reopen *reopen_new(struct graph *graph);
  */
 struct err *reopen_add(struct reopen *reopen, const struct json *options) MUST_USE;
 /*
- * Adds a node with some of its options changed, as the shell's reopen gives them (nested objects for those of children);
- * it keeps the others. Takes nothing. Errors as reopen_add.
+ * Adds a node with some of its options changed, as the shell's reopen gives them (nested objects for those of
+ * children); it keeps the others. Takes nothing. Errors as reopen_add.
  */
 struct err *reopen_add_changes(struct reopen *reopen, struct node *node,
                                const struct json *changes) MUST_USE;
