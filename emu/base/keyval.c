@@ -174,6 +174,28 @@ struct err *keyval_parse(const char *text, const char *implied_key, struct json 
     return keyval_parse_flags(text, implied_key, 0, NULL, out);
 }
 
+struct err *keyval_parse_mixed(const char *text, struct json **out)
+{
+    CLEANUP(json_free) struct json *flat = NULL;
+    CLEANUP(json_free) struct json *apart = json_object();
+    CLEANUP(json_free) struct json *rest = json_object();
+    const char *key;
+    struct json *value;
+
+    TRY(keyval_parse_flags(text, NULL, KEYVAL_FLAT, NULL, &flat));
+    json_object_for_each(flat, i, key, value) {
+        CLEANUP(xfree) char *first = xstrndup(key, strcspn(key, "."));
+
+        TRY(check_key(key, strlen(key)));
+        json_object_set(strchr(key, '.') && json_object_has(flat, first) ? apart : rest, key,
+                        json_ref(value));
+    }
+    TRY(keyval_nest(rest, out));
+    json_object_for_each(apart, i, key, value)
+        json_object_set(*out, key, json_ref(value));
+    return NULL;
+}
+
 /* Where the fragment at path ends: at a dot, except in "__RFQDN_", or at the end. */
 static size_t fragment_len(const char *path)
 {

@@ -32,6 +32,12 @@ MUST_USE struct err *keyval_parse(const char *text, const char *implied_key, str
 MUST_USE struct err *keyval_parse_flags(const char *text, const char *implied_key, unsigned flags,
                                         bool *help, struct json **out);
 
+/*
+ * keyval_parse for options in which a key may have both a value and members ("a=x,a.b=y"): such members stay flat
+ * ("a.b"), for the user of the options to say what that means.
+ */
+MUST_USE struct err *keyval_parse_mixed(const char *text, struct json **out);
+
 /* Turns a flat object of dotted keys into nested objects and arrays. *out is new. */
 MUST_USE struct err *keyval_nest(const struct json *flat, struct json **out);
 

@@ -142,6 +142,8 @@ struct driver {
      * when node->open is new already, or abort (only after a prepare that succeeded).
      */
     const char *const *reopen_options;
+    /* Of options that had been given before takes those that changes override together with others. May be NULL. */
+    void (*reopen_join)(struct json *options, const struct json *changes);
     void (*reopen_prepare)(struct node *node, struct opts *opts, const struct node_options *open,
                            driver_done_fn *done, void *arg);
     void (*reopen_ready)(struct node *node, driver_done_fn *done, void *arg);

@@ -286,6 +286,8 @@ static struct json *merge_changes(struct node *node, const struct json *changes)
             }
         }
     }
+    if (changes && node->driver->reopen_join)
+        node->driver->reopen_join(options, changes);
     list_for_each(edge, &node->children, struct edge, child_link) {
         value = changes ? json_object_get(changes, edge->name) : NULL;
         if (edge->inherits && (!value || json_type_of(value) == JSON_OBJECT))

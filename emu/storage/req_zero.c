@@ -159,15 +159,13 @@ static void discard_next(struct io *io)
 {
     struct node *node = io->req->node;
     const struct node_limits *limits = &node->limits;
+    uint32_t align = MAX(limits->discard_alignment, limits->request_alignment);
 
     if (io->pos >= io->end) {
         io_end(io, 0);
         return;
     }
-    io->part =
-        next_part(io->pos, io->end,
-                  limits->discard_alignment ? limits->discard_alignment : limits->request_alignment,
-                  limits->max_discard);
+    io->part = next_part(io->pos, io->end, align, limits->max_discard);
     io_sub(io, REQ_DISCARD, 0, io->pos, io->part, (struct iov_view){ 0 }, discard_done);
 }
 

@@ -52,7 +52,7 @@ static bool parse_aio(struct shell_call *call, const char *text)
 static void open_run(struct shell_call *call)
 {
     struct io_tool *io = shell_owner(call->shell);
-    struct io_open how = { 0 };
+    struct io_open how = { .discard = "unmap" };
     struct err *err;
     int c;
 

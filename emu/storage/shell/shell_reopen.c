@@ -22,9 +22,12 @@ static void print_facts(struct shell_call *call, const struct image_facts *facts
     const struct json *data =
         facts->format_specific ? json_object_get(facts->format_specific, "data") : NULL;
     CLEANUP(str_fini) struct str text = { 0 };
+    const struct driver *driver = call->shell->edge->node->driver;
     char size[64];
 
-    shell_print(call->shell, "format name: %s\n", call->shell->edge->node->driver->name);
+    shell_print(call->shell, "format name: %s\n", driver->name);
+    if (driver->is_protocol) /* Its name as a format and as a protocol. */
+        shell_print(call->shell, "format name: %s\n", driver->name);
     if (facts->cluster_size)
         shell_print(call->shell, "cluster size: %s\n",
                     shell_size_text((double)facts->cluster_size, size));
@@ -100,10 +103,7 @@ static struct err *changes_of(const struct reopen_args *args, struct json **out)
     CLEANUP(json_free) struct json *changes = NULL;
     CLEANUP(json_free) struct json *cache = NULL;
 
-    if (args->options)
-        TRY(keyval_parse(args->options, NULL, &changes));
-    else
-        changes = json_object();
+    TRY(keyval_parse_mixed(args->options ? args->options : "", &changes));
     if (args->cache && !(cache = cache_options(args->cache)))
         return err_new("Invalid cache option: %s", args->cache);
     if ((args->read_only || args->writable) && json_object_has(changes, "read-only"))

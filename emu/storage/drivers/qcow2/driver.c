@@ -166,6 +166,7 @@ const struct driver driver_qcow2 = {
     .set_backing = qcow2_set_backing,
     .bitmaps = &qcow2_bitmap_ops,
     .reopen_options = qcow2_reopen_options,
+    .reopen_join = qcow2_reopen_join,
     .reopen_prepare = qcow2_reopen_prepare,
     .reopen_commit = qcow2_reopen_commit,
     .probe = qcow2_probe,

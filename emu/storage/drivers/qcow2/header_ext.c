@@ -178,13 +178,17 @@ void qcow2_header_set_extension(struct qcow2_header *header, uint32_t type, cons
 {
     struct qcow2_extension *ext = find_extension(header, type);
 
-    if (!data) {
-        if (ext) {
-            xfree(ext->data);
-            vec_remove(&header->extensions, (size_t)(ext - header->extensions.items));
-        }
-        return;
+    /* Of several, as others may have written, none is left: the last would count. */
+    for (size_t i = header->extensions.len; ext && i > 0; i--) {
+        struct qcow2_extension *other = &header->extensions.items[i - 1];
+
+        if (other->type != type || (data && other == ext))
+            continue;
+        xfree(other->data);
+        vec_remove(&header->extensions, i - 1);
     }
+    if (!data)
+        return;
     if (!ext) {
         vec_push(&header->extensions, (struct qcow2_extension){ .type = type });
         ext = &vec_last(&header->extensions);

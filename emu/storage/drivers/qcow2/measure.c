@@ -121,6 +121,7 @@ static void measure_next(struct measuring *m)
         return;
     }
     m->req = (struct req){ .kind = REQ_STATUS,
+                           .flags = REQ_WANT_ZERO,
                            .offset = m->pos,
                            .len = MIN(m->end - m->pos, (uint64_t)STATUS_MAX),
                            .done = status_done };

@@ -10,11 +10,26 @@
 /* Random discards on large images touch many blocks; what is not touched costs nothing. */
 #define REFCOUNT_CACHE_DEFAULT (UINT64_C(8) << 20)
 
+/* Beyond what the disk can use, any size of the L2 cache is fine. */
+static struct err *check_sizes(const struct qcow2 *q, const struct qcow2_options *sizes,
+                               uint64_t entry)
+{
+    uint64_t clusters = div_round_up(q->header.fields.size, q->geo.cluster_size);
+    uint64_t useful = align_up_u64(clusters * sizeof(uint64_t), q->geo.cluster_size);
+
+    if (MIN(sizes->l2_cache, useful) / entry > INT32_MAX)
+        return err_new("L2 cache size too big");
+    if (sizes->refcount_cache / q->geo.cluster_size > INT32_MAX)
+        return err_new("Refcount cache size too big");
+    return NULL;
+}
+
 static struct err *read_sizes(struct qcow2 *q, struct opts *opts, struct qcow2_options *out)
 {
     bool have_total = opts_has(opts, "cache-size"), have_l2 = opts_has(opts, "l2-cache-size");
     bool have_ref = opts_has(opts, "refcount-cache-size");
-    uint64_t total = 0, entry = q->geo.slice_size, clean = 0;
+    uint64_t total = 0, entry = q->geo.slice_size;
+    int64_t clean = 0;
 
     out->l2_cache = L2_CACHE_DEFAULT;
     out->refcount_cache = REFCOUNT_CACHE_DEFAULT;
@@ -22,15 +37,15 @@ static struct err *read_sizes(struct qcow2 *q, struct opts *opts, struct qcow2_o
     TRY(opts_size_opt(opts, "l2-cache-size", &out->l2_cache));
     TRY(opts_size_opt(opts, "refcount-cache-size", &out->refcount_cache));
     TRY(opts_size_opt(opts, "l2-cache-entry-size", &entry));
-    TRY(opts_u64_opt(opts, "cache-clean-interval", &clean));
-    if (clean > UINT32_MAX)
+    TRY(opts_i64_opt(opts, "cache-clean-interval", &clean));
+    if (clean < 0 || clean > UINT32_MAX)
         return err_new("Cache clean interval too big");
     if (entry < 512 || entry > MAX(q->geo.cluster_size, 512U) || !is_pow2(entry))
         return err_new(
             "L2 cache entry size must be a power of two between 512 and the cluster size (%u)",
             q->geo.cluster_size);
     if (!have_total)
-        return NULL;
+        return check_sizes(q, out, entry);
     if (have_l2 && have_ref)
         return err_new(
             "cache-size, l2-cache-size and refcount-cache-size may not be set at the same time");
@@ -44,7 +59,7 @@ static struct err *read_sizes(struct qcow2 *q, struct opts *opts, struct qcow2_o
         out->l2_cache = total - out->refcount_cache;
     else
         out->l2_cache = total;
-    return NULL;
+    return check_sizes(q, out, entry);
 }
 
 static struct err *check_template(const char *name)
@@ -67,14 +82,14 @@ static struct err *check_template(const char *name)
  * "overlap-check" selects what the reference looks at before it writes. Here the owner map knows of all metadata in
  * memory and asking it costs next to nothing, so everything is always checked; only the values are judged.
  */
-static struct err *read_overlap_check(struct qcow2 *q, struct opts *opts)
+static struct err *read_overlap_check(const struct json *options, struct opts *opts)
 {
     static const char *const structures[] = {
         "main-header",    "active-l1",   "active-l2",   "refcount-table",   "refcount-block",
         "snapshot-table", "inactive-l1", "inactive-l2", "bitmap-directory",
     };
-    const struct json *value = json_object_get(q->node->options, "overlap-check");
-    const char *flat = json_object_get_str(q->node->options, "overlap-check.template");
+    const struct json *value = json_object_get(options, "overlap-check");
+    const char *flat = json_object_get_str(options, "overlap-check.template");
     const char *direct = value ? json_as_str(value) : NULL;
     CLEANUP(opts_fini) struct opts inner = { 0 };
     const struct json *object = NULL;
@@ -115,6 +130,6 @@ struct err *qcow2_options_read(struct qcow2 *q, struct opts *opts, struct qcow2_
     TRY(opts_bool_opt(opts, "discard-no-unref", &q->discard_no_unref));
     if (q->discard_no_unref && q->header.version < 3)
         return err_new("discard-no-unref is only supported since qcow2 version 3");
-    TRY(read_overlap_check(q, opts));
+    TRY(read_overlap_check(opts->obj, opts));
     return NULL;
 }

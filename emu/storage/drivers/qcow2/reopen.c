@@ -8,12 +8,39 @@
 #include "emu/storage/drivers/qcow2/options.h"
 #include "emu/storage/drivers/qcow2/qcow2.h"
 
-const char *const qcow2_reopen_options[] = {
-    "lazy-refcounts",      "pass-discard-request", "pass-discard-snapshot",
-    "pass-discard-other",  "discard-no-unref",     "overlap-check",
-    "cache-size",          "l2-cache-size",        "l2-cache-entry-size",
-    "refcount-cache-size", "cache-clean-interval", NULL
-};
+const char *const qcow2_reopen_options[] = { "lazy-refcounts",
+                                             "pass-discard-request",
+                                             "pass-discard-snapshot",
+                                             "pass-discard-other",
+                                             "discard-no-unref",
+                                             "overlap-check",
+                                             "overlap-check.template",
+                                             "cache-size",
+                                             "l2-cache-size",
+                                             "l2-cache-entry-size",
+                                             "refcount-cache-size",
+                                             "cache-clean-interval",
+                                             NULL };
+
+void qcow2_reopen_join(struct json *options, const struct json *changes)
+{
+    static const char *const parts[] = { "l2-cache-size", "refcount-cache-size" };
+    const struct json *checks = json_object_get(changes, "overlap-check");
+    const bool total = json_object_has(changes, "cache-size");
+    bool all = json_object_has(options, "cache-size");
+
+    /* A new choice of checks is a choice of all of them. */
+    if (checks && json_as_str(checks))
+        json_object_set(options, "overlap-check", json_copy(checks));
+    /* The total and its parts: what was given last counts. */
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        all &= json_object_has(options, parts[i]);
+        if (total && !json_object_has(changes, parts[i]))
+            json_object_del(options, parts[i]);
+    }
+    if (all && !total)
+        json_object_del(options, "cache-size");
+}
 
 static struct qcow2_switches switches_of(const struct qcow2 *q)
 {
