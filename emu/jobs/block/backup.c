@@ -277,6 +277,8 @@ static struct err *backup_attach(struct backup *b, const struct backup_params *p
     struct block_job *bj = &b->bj;
     const uint32_t keep_size = PERM_CONSISTENT_READ | PERM_WRITE | PERM_WRITE_UNCHANGED;
 
+    if (!params->discard_source)
+        cbw_unshare_writes(bj->filter);
     /* A target that shows the source where it holds nothing itself goes on to look at the source. */
     TRY(graph_insert_filter(bj->filter, params->source,
                             node_skip_filters(params->target)->backing));
@@ -284,9 +286,9 @@ static struct err *backup_attach(struct backup *b, const struct backup_params *p
     TRY(block_job_claim(bj, params->source, "source", BLOCK_JOB_CLAIM_HIDDEN,
                         PERM_CONSISTENT_READ | (params->discard_source ? PERM_WRITE : 0), keep_size,
                         &bj->source));
-    return block_job_claim(bj, params->target, "target", BLOCK_JOB_CLAIM_NAMED,
-                           PERM_WRITE | PERM_CONSISTENT_READ,
-                           PERM_CONSISTENT_READ | PERM_WRITE_UNCHANGED, &bj->target);
+    /* The target may lie below what guests use, as in fleecing: only its size has to stay. */
+    return block_job_claim(bj, params->target, "target", BLOCK_JOB_CLAIM_NAMED, PERM_WRITE,
+                           keep_size, &bj->target);
 }
 
 static void backup_open(struct backup *b, const struct backup_params *params, struct hbitmap *todo)

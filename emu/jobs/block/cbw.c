@@ -194,6 +194,13 @@ struct cbw *cbw_open(struct node *filter, const struct cbw_options *options)
     return cbw;
 }
 
+void cbw_unshare_writes(struct node *filter)
+{
+    struct cbw_node *state = filter->state;
+
+    state->perm.unshare_writes = true;
+}
+
 void cbw_bypass(struct cbw *cbw)
 {
     struct extent *range;

@@ -40,6 +40,12 @@ struct cbw_options {
 struct cbw *cbw_open(struct node *filter, const struct cbw_options *options);
 
 /*
+ * Lets nobody write below the filter but through it, as long as it has users; takes effect with the next change
+ * of permissions. Before graph_insert_filter().
+ */
+void cbw_unshare_writes(struct node *filter);
+
+/*
  * No more copies for guests: those in flight are let go and their ranges are to do, waiting
  * writes go on. From then on the filter passes everything. The owner has released its claims.
  */

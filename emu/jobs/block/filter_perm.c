@@ -11,4 +11,9 @@ void filter_child_perm(struct node *node, const struct edge *child, uint32_t per
     state->taken |= perm;
     *child_perm = state->taken;
     *child_shared = state->share_all ? PERM_ALL : shared;
+    if (state->unshare_writes && !list_empty(&node->parents)) {
+        if (*child_perm & PERM_WRITE)
+            *child_perm |= PERM_CONSISTENT_READ;
+        *child_shared &= ~(uint32_t)(PERM_WRITE | PERM_RESIZE);
+    }
 }
