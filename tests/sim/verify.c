@@ -68,7 +68,8 @@ static uint64_t errors_allowed(const struct scene *s)
     if (s->plan.work == WORK_STREAM && s->plan.ending != END_WELL)
         return UINT64_MAX;
     switch (s->plan.ending) {
-    case END_SOURCE_ERROR: return 1;
+    /* A table that cannot be read is waited for by any number of those in flight, and by their retries. */
+    case END_SOURCE_ERROR: return 4 * GUEST_SLOTS;
     case END_TARGET_ERROR:
         /* Copy-before-write fails the guest's write rather than the backup. */
         if (!mirror)

@@ -19,7 +19,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from qmp import QMP
 
-BIN = "bazel-bin/emu/cmd"
+BIN = os.environ.get("EMU_BIN", "bazel-bin/emu/cmd")
 CASES = []
 
 

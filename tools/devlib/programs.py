@@ -58,7 +58,9 @@ def script(path, args):
     """Runs a program of the repository; what tools/dev does not know of the command line is its."""
     if not os.path.exists(path):
         raise SystemExit(f"tools/dev: '{path}' does not exist")
-    return subprocess.run([path] + args.rest, cwd=bazel.ROOT, check=False).returncode
+    programs = os.path.join(bazel.output("info", "bazel-bin"), "emu/cmd")
+    return subprocess.run([path] + args.rest, cwd=bazel.ROOT, env={**os.environ, "EMU_BIN": programs},
+                          check=False).returncode
 
 
 def bench(args):
