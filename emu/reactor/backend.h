@@ -22,6 +22,7 @@
 
 enum op_kind {
     OP_WORK,
+    OP_CALL,
     OP_FILE_OPEN,
     OP_PATH_UNLINK,
     OP_PATH_RENAME,
@@ -42,6 +43,7 @@ enum op_kind {
     OP_ACCEPT,
     OP_STREAM_READ,
     OP_STREAM_WRITE,
+    OP_WATCH,  /* handle is the struct reactor_watch. */
     OP_SIGNAL, /* Internal: waits for the signal descriptor. */
     OP_KIND_COUNT,
 };
@@ -75,6 +77,11 @@ struct reactor_stream {
 struct reactor_listener {
     struct reactor *reactor;
     struct op *accept_op;
+};
+
+struct reactor_watch {
+    struct reactor *reactor;
+    struct op *op; /* From start until done is entered. */
 };
 
 /* What a body implements. Functions run on the home thread unless said otherwise. */
@@ -120,6 +127,9 @@ struct backend {
                           struct reactor_listener **out);
     void (*listener_close)(struct reactor_listener *l);
     unsigned (*listener_port)(const struct reactor_listener *l);
+
+    struct err *(*watch_new)(struct reactor *r, int fd, struct reactor_watch **out);
+    void (*watch_free)(struct reactor_watch *w);
 
     struct err *(*on_signals)(struct reactor *r, const int *signals,
                               void (*fn)(void *arg, int signo), void *arg);

@@ -7,12 +7,23 @@ static void start(struct op *op) { op->reactor->backend->start(op); }
 
 /* ---- On the reactor ---- */
 
-void reactor_work(struct reactor *r, struct op *op, int64_t (*work)(void *arg), void *arg)
+static void start_work(struct reactor *r, struct op *op, enum op_kind kind,
+                       int64_t (*work)(void *arg), void *arg)
 {
-    op_begin(r, op, OP_WORK);
+    op_begin(r, op, kind);
     op->work = work;
     op->handle2 = arg;
     start(op);
+}
+
+void reactor_work(struct reactor *r, struct op *op, int64_t (*work)(void *arg), void *arg)
+{
+    start_work(r, op, OP_WORK, work, arg);
+}
+
+void reactor_call(struct reactor *r, struct op *op, int64_t (*work)(void *arg), void *arg)
+{
+    start_work(r, op, OP_CALL, work, arg);
 }
 
 /* The path is copied by the body; it is lent through the op only during the start. */

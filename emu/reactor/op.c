@@ -8,6 +8,7 @@
 
 static const char *const op_kind_names[OP_KIND_COUNT] = {
     [OP_WORK] = "work",
+    [OP_CALL] = "call",
     [OP_FILE_OPEN] = "open",
     [OP_PATH_UNLINK] = "unlink",
     [OP_PATH_RENAME] = "rename",
@@ -26,6 +27,7 @@ static const char *const op_kind_names[OP_KIND_COUNT] = {
     [OP_ACCEPT] = "accept",
     [OP_STREAM_READ] = "stream-read",
     [OP_STREAM_WRITE] = "stream-write",
+    [OP_WATCH] = "watch",
     [OP_SIGNAL] = "signal",
 };
 
@@ -75,6 +77,7 @@ static void op_leave_handle(struct op *op)
     case OP_STREAM_READ: ((struct reactor_stream *)op->handle)->read_op = NULL; break;
     case OP_STREAM_WRITE: ((struct reactor_stream *)op->handle)->write_op = NULL; break;
     case OP_ACCEPT: ((struct reactor_listener *)op->handle)->accept_op = NULL; break;
+    case OP_WATCH: ((struct reactor_watch *)op->handle)->op = NULL; break;
     case OP_FILE_COPY:
         ((struct reactor_file *)op->handle2)->ops_pending--;
         file->ops_pending--;

@@ -39,6 +39,7 @@ struct reactor;
 struct reactor_file;     /* An open file or device. */
 struct reactor_stream;   /* A connected byte stream: unix, tcp, pipe, terminal. */
 struct reactor_listener; /* A listening socket. */
+struct reactor_watch;    /* Somebody else's descriptor. */
 struct op;
 
 typedef void op_done_fn(struct op *op);
@@ -150,6 +151,28 @@ void timer_disarm(struct timer *timer); /* No effect on an idle timer. */
 /* ---- CPU work (compression, hashing) on a small thread pool; in the simulator it runs inline and
  * completes at a seeded later time. work must be a pure function of *arg. result is its return. ---- */
 void reactor_work(struct reactor *r, struct op *op, int64_t (*work)(void *arg), void *arg);
+
+/*
+ * A call that may block in the kernel and has no operation of its own (mounting), on the threads that
+ * serve files; in the simulator as reactor_work(). work uses nothing but *arg, which it has to itself
+ * until the completion. result is its return.
+ */
+void reactor_call(struct reactor *r, struct op *op, int64_t (*work)(void *arg), void *arg);
+
+/* ---- Descriptors that a foreign library reads and writes ---- */
+
+/*
+ * Watches fd, which stays the caller's, is non-blocking and outlives the watch. Fails on simulated
+ * reactors, which have no descriptors.
+ */
+struct err *reactor_watch_new(struct reactor *r, int fd, struct reactor_watch **out) MUST_USE;
+/*
+ * Completes with 0 when fd may be readable, has ended or has failed. Start it when a read said
+ * EAGAIN, not before; a completion without data is possible. One op may be pending.
+ */
+void reactor_watch_read(struct reactor_watch *w, struct op *op);
+/* Ends the watch; no op is pending (op_cancel() and its completion come first). NULL is ignored. */
+void reactor_watch_free(struct reactor_watch *w);
 
 /* ---- Files ---- */
 

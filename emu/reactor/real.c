@@ -155,7 +155,10 @@ static void op_job_run(struct job *job)
     struct op_job *op_job = (struct op_job *)job;
     struct op *op = op_job->op;
 
-    op_job->result = op->kind == OP_WORK ? op->work(op->handle2) : real_file_call(op);
+    if (op->kind == OP_WORK || op->kind == OP_CALL)
+        op_job->result = op->work(op->handle2);
+    else
+        op_job->result = real_file_call(op);
 }
 
 static void op_job_end(struct op_job *job, int64_t result)
@@ -205,7 +208,8 @@ void real_cancel_op(struct op *op)
 static void real_start(struct op *op)
 {
     switch ((enum op_kind)op->kind) {
-    case OP_WORK: real_submit_op(op); break;
+    case OP_WORK:
+    case OP_CALL: real_submit_op(op); break;
     case OP_FILE_OPEN:
     case OP_PATH_UNLINK:
     case OP_PATH_RENAME:
@@ -213,6 +217,7 @@ static void real_start(struct op *op)
     case OP_ACCEPT: real_accept_start(op); break;
     case OP_STREAM_READ:
     case OP_STREAM_WRITE: real_stream_start(op); break;
+    case OP_WATCH: real_watch_start(op); break;
     default:
         check(op_kind_is_file(op->kind));
         real_file_start(op);
@@ -223,7 +228,8 @@ static void real_start(struct op *op)
 static void real_cancel(struct op *op)
 {
     switch ((enum op_kind)op->kind) {
-    case OP_WORK: real_cancel_op(op); break;
+    case OP_WORK:
+    case OP_CALL: real_cancel_op(op); break;
     case OP_FILE_OPEN:
     case OP_PATH_UNLINK:
     case OP_PATH_RENAME:
@@ -232,6 +238,7 @@ static void real_cancel(struct op *op)
     case OP_ACCEPT: real_accept_cancel(op); break;
     case OP_STREAM_READ:
     case OP_STREAM_WRITE: real_stream_cancel(op); break;
+    case OP_WATCH: real_watch_cancel(op); break;
     default:
         check(op_kind_is_file(op->kind));
         real_file_cancel(op);
@@ -246,6 +253,7 @@ void real_ready(struct op *op)
     case OP_ACCEPT: real_accept_ready(op); break;
     case OP_STREAM_READ:
     case OP_STREAM_WRITE: real_stream_ready(op); break;
+    case OP_WATCH: real_watch_ready(op); break;
     case OP_SIGNAL: real_signals_ready(op); break;
     default: unreachable();
     }
@@ -307,6 +315,8 @@ static const struct backend real_backend = {
     .listen = real_listen,
     .listener_close = real_listener_close,
     .listener_port = real_listener_port,
+    .watch_new = real_watch_new,
+    .watch_free = real_watch_free,
     .on_signals = real_on_signals,
     .off_signals = real_off_signals,
     .thread_new = real_thread_new,

@@ -180,6 +180,14 @@ void real_accept_cancel(struct op *op);
 void real_listener_close(struct reactor_listener *l);
 unsigned real_listener_port(const struct reactor_listener *l);
 
+/* ---- Foreign descriptors (real_watch.c) ---- */
+
+struct err *real_watch_new(struct reactor *r, int fd, struct reactor_watch **out) MUST_USE;
+void real_watch_free(struct reactor_watch *w);
+void real_watch_start(struct op *op);
+void real_watch_ready(struct op *op);
+void real_watch_cancel(struct op *op);
+
 /* ---- Signals and threads (sig.c, thread.c) ---- */
 
 struct err *real_on_signals(struct reactor *r, const int *signals, void (*fn)(void *arg, int signo),

@@ -781,6 +781,63 @@ static void takes_sockets_by_descriptor(void)
     }
 }
 
+static void watches_foreign_descriptors(void)
+{
+    struct conf c;
+
+    FOR_EACH_BODY(c)
+    {
+        struct reactor_watch *w;
+        struct probe p;
+        char buf[4];
+        int fds[2];
+
+        REQUIRE(pipe2(fds, O_NONBLOCK) == 0);
+        REQUIRE_OK(reactor_watch_new(c.r, fds[0], &w));
+        probe_init(&p, NULL);
+        /* Twice: what one read leaves behind is not the next wait's. */
+        for (int i = 0; i < 2; i++) {
+            reactor_watch_read(w, &p.op);
+            while (reactor_run_once(c.r, 0))
+                ;
+            EXPECT(op_pending(&p.op));
+            EXPECT_EQ(write(fds[1], "abc", 3), 3);
+            EXPECT_EQ(probe_wait(&c, &p), 0);
+            EXPECT_EQ(read(fds[0], buf, sizeof(buf)), 3);
+        }
+        reactor_watch_read(w, &p.op);
+        while (reactor_run_once(c.r, 0))
+            ;
+        op_cancel(&p.op);
+        EXPECT_EQ(probe_wait(&c, &p), -ECANCELED);
+        /* The end of the other side is an event, too. */
+        close(fds[1]);
+        reactor_watch_read(w, &p.op);
+        EXPECT_EQ(probe_wait(&c, &p), 0);
+        reactor_watch_free(w);
+        close(fds[0]);
+        conf_drop(&c);
+    }
+}
+
+static int64_t double_it(void *arg) { return *(int *)arg * 2; }
+
+static void calls_on_threads(void)
+{
+    struct conf c;
+
+    FOR_EACH_BODY(c)
+    {
+        int n = 21;
+        struct probe p;
+
+        probe_init(&p, NULL);
+        reactor_call(c.r, &p.op, double_it, &n);
+        EXPECT_EQ(probe_wait(&c, &p), 42);
+        conf_drop(&c);
+    }
+}
+
 static void names_bad_kinds(void)
 {
     struct reactor *r;
@@ -803,4 +860,5 @@ TEST_LIST(TEST(gets_posts_of_threads), TEST(stops_from_a_thread), TEST(runs_reac
           TEST(wraps_file_descriptors), TEST(closes_devices), TEST(listens_on_abstract_names),
           TEST(replaces_stale_sockets), TEST(finds_a_port_in_a_range), TEST(resolves_names),
           TEST(waits_for_a_full_backlog), TEST(cancels_a_hanging_connect),
-          TEST(takes_sockets_by_descriptor), TEST(names_bad_kinds));
+          TEST(takes_sockets_by_descriptor),
+          TEST(watches_foreign_descriptors), TEST(calls_on_threads), TEST(names_bad_kinds));

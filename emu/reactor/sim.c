@@ -385,6 +385,13 @@ static struct err *no_signals(struct reactor *r, const int *signals,
 
 static void off_signals(struct reactor *r) { (void)r; }
 
+static struct err *no_watch(struct reactor *r, int fd, struct reactor_watch **out)
+{
+    (void)r;
+    (void)out;
+    return err_new("descriptor %d cannot be watched in the simulator", fd);
+}
+
 static struct err *thread_new(struct reactor *parent, const char *name, struct reactor_thread **out)
 {
     struct sim_reactor *r = (struct sim_reactor *)sim_reactor_new(sim_of(parent));
@@ -426,6 +433,7 @@ static const struct backend sim_backend = {
     .listen = sim_net_listen,
     .listener_close = sim_net_listener_close,
     .listener_port = sim_net_listener_port,
+    .watch_new = no_watch,
     .on_signals = no_signals,
     .off_signals = off_signals,
     .thread_new = thread_new,

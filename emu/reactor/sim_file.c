@@ -231,7 +231,8 @@ static int64_t apply(struct sim *sim, struct sim_slot *slot)
     struct op *op = slot->op;
 
     switch ((enum op_kind)op->kind) {
-    case OP_WORK: return op->work(op->handle2);
+    case OP_WORK:
+    case OP_CALL: return op->work(op->handle2);
     case OP_FILE_OPEN: return do_open(sim, slot);
     case OP_PATH_UNLINK:
     case OP_PATH_RENAME:
@@ -281,7 +282,7 @@ void sim_file_start(struct op *op)
     }
     if (op->kind == OP_FILE_SYNC)
         slot->epoch = sim_disk_sync_begin(file_of(op)->disk);
-    if (op->kind != OP_WORK)
+    if (op->kind != OP_WORK && op->kind != OP_CALL)
         sim_fault_apply(sim, slot, sim_file_path(slot));
     if (!slot->stalled)
         sim_slot_schedule(sim, slot);

@@ -161,6 +161,32 @@ unsigned listener_port(const struct reactor_listener *l)
     return l->reactor->backend->listener_port(l);
 }
 
+/* ---- Watches ---- */
+
+struct err *reactor_watch_new(struct reactor *r, int fd, struct reactor_watch **out)
+{
+    check(reactor_is_home(r));
+    *out = NULL;
+    return r->backend->watch_new(r, fd, out);
+}
+
+void reactor_watch_read(struct reactor_watch *w, struct op *op)
+{
+    check(!w->op);
+    op_begin(w->reactor, op, OP_WATCH);
+    op->handle = w;
+    w->op = op;
+    w->reactor->backend->start(op);
+}
+
+void reactor_watch_free(struct reactor_watch *w)
+{
+    if (!w)
+        return;
+    check(!w->op);
+    w->reactor->backend->watch_free(w);
+}
+
 /* ---- Signals and threads ---- */
 
 struct err *reactor_on_signals(struct reactor *r, const int *signals,

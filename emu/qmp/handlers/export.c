@@ -2,6 +2,7 @@
 #include "emu/qmp/handlers/export.h"
 
 #include "emu/base/alloc.h"
+#include "emu/base/check.h"
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/qmp_block_export.h" // Generated.
 
@@ -26,24 +27,57 @@ static struct err *take_bitmaps(const struct qapi_block_export_options_nbd *nbd,
     return NULL;
 }
 
+static struct err *take_nbd(const struct qapi_block_export_options_nbd *nbd,
+                            struct export_options *out)
+{
+    out->type = EXPORT_NBD;
+    out->name = nbd->name;
+    out->description = nbd->description;
+    out->allocation_depth = nbd->allocation_depth.set && nbd->allocation_depth.value;
+    return take_bitmaps(nbd, out);
+}
+
+static struct err *take_fuse(const struct qapi_block_export_options_fuse *fuse,
+                             struct export_options *out)
+{
+    static const enum export_allow_other allow_other[] = {
+        [QAPI_FUSE_EXPORT_ALLOW_OTHER_OFF] = EXPORT_ALLOW_OTHER_OFF,
+        [QAPI_FUSE_EXPORT_ALLOW_OTHER_ON] = EXPORT_ALLOW_OTHER_ON,
+        [QAPI_FUSE_EXPORT_ALLOW_OTHER_AUTO] = EXPORT_ALLOW_OTHER_AUTO,
+    };
+
+    out->type = EXPORT_FUSE;
+    out->fuse.mountpoint = fuse->mountpoint;
+    out->fuse.growable = fuse->growable.set && fuse->growable.value;
+    out->fuse.allow_other = fuse->allow_other.set ? allow_other[fuse->allow_other.value]
+                                                  : EXPORT_ALLOW_OTHER_AUTO;
+    return NULL;
+}
+
+static struct err *take_type(const struct qapi_block_export_options *options,
+                             struct export_options *out)
+{
+    switch (options->type) {
+    case QAPI_BLOCK_EXPORT_TYPE_NBD: return take_nbd(&options->u.nbd, out);
+    case QAPI_BLOCK_EXPORT_TYPE_FUSE: return take_fuse(&options->u.fuse, out);
+    }
+    unreachable();
+}
+
 struct err *export_add_options(struct exports *exports,
                                const struct qapi_block_export_options *options, graph_done_fn *done,
                                void *arg)
 {
-    const struct qapi_block_export_options_nbd *nbd = &options->u.nbd;
     struct export_options o = {
         .id = options->id,
         .node_name = options->node_name,
-        .name = nbd->name,
-        .description = nbd->description,
         .writable = options->writable.set && options->writable.value,
         .writethrough = options->writethrough.set && options->writethrough.value,
-        .allocation_depth = nbd->allocation_depth.set && nbd->allocation_depth.value,
     };
 
     if (options->iothread)
         return err_new("iothread \"%s\" not found", options->iothread);
-    TRY(take_bitmaps(nbd, &o));
+    TRY(take_type(options, &o));
     return export_add(exports, &o, done, arg);
 }
 
@@ -74,7 +108,8 @@ static void query_handler(struct qmp_call *call)
         struct qapi_block_export_info *info = qapi_block_export_info_list_add(&list);
 
         info->id = xstrdup(export->id);
-        info->type = QAPI_BLOCK_EXPORT_TYPE_NBD;
+        info->type = export->type == EXPORT_FUSE ? QAPI_BLOCK_EXPORT_TYPE_FUSE
+                                                 : QAPI_BLOCK_EXPORT_TYPE_NBD;
         info->node_name = xstrdup(export->edge->node->name);
         info->shutting_down = export->shutting_down;
     }

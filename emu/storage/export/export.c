@@ -8,14 +8,16 @@
 #include "emu/base/nstime.h"
 #include "emu/base/str.h"
 #include "emu/storage/bitmap.h"
+#include "emu/storage/export/fuse_export.h"
 #include "emu/storage/export/nbd_server.h"
 #include "emu/storage/nbd_wire/nbd_wire.h"
 
 #define STOP_REPLY_NS (1 * NS_PER_SEC) /* A command answers after this long, whatever is stuck. */
 
-/* Somebody who waits for all exports to be gone. */
+/* Somebody who waits for exports to be gone. */
 struct stop {
     struct list link;
+    bool nbd_only;
     graph_done_fn *done;
     void *arg;
 };
@@ -80,6 +82,7 @@ static void export_free(struct export *export)
         export->bitmaps[i]->busy = false;
     if (export->edge)
         edge_detach(export->edge);
+    fuse_export_free(export->fuse);
     list_del(&export->link);
     xfree(export->id);
     xfree(export->name);
@@ -87,20 +90,32 @@ static void export_free(struct export *export)
     xfree(export);
 }
 
-static void answer_stops(struct exports *exports)
+/* Whether an export that somebody waits for is left. */
+static bool left(struct exports *exports, bool nbd_only)
 {
-    struct stop *stop;
+    list_for_each(export, &exports->list, struct export, link) {
+        if (!nbd_only || export->type == EXPORT_NBD)
+            return true;
+    }
+    return false;
+}
 
-    timer_disarm(&exports->stop_timer);
-    while ((stop = list_pop_head(&exports->stops, struct stop, link)) != NULL) {
+static void answer_stops(struct exports *exports, bool timeout)
+{
+    list_for_each_safe(stop, &exports->stops, struct stop, link) {
+        if (!timeout && left(exports, stop->nbd_only))
+            continue;
+        list_del(&stop->link);
         stop->done(stop->arg, NULL);
         xfree(stop);
     }
+    if (list_empty(&exports->stops))
+        timer_disarm(&exports->stop_timer);
 }
 
 static void stop_timeout(struct timer *timer)
 {
-    answer_stops(container_of(timer, struct exports, stop_timer));
+    answer_stops(container_of(timer, struct exports, stop_timer), true);
 }
 
 /* The newest export that can go, or NULL. */
@@ -126,8 +141,8 @@ static void sweep(struct task *task)
         notify_all(&exports->on_deleted, id);
         xfree(id);
     }
-    if (list_empty(&exports->list) && exports->settling == 0)
-        answer_stops(exports);
+    if (exports->settling == 0)
+        answer_stops(exports, false);
 }
 
 static void sweep_later(struct exports *exports)
@@ -149,7 +164,9 @@ static void export_shut_down(struct export *export)
     if (export->shutting_down)
         return;
     export->shutting_down = true;
-    if (export->exports->server)
+    if (export->fuse)
+        fuse_export_end(export->fuse);
+    else if (export->exports->server)
         nbd_server_drop(export->exports->server, export);
     sweep_later(export->exports);
 }
@@ -184,7 +201,7 @@ struct export *export_find(struct exports *exports, const char *id)
 struct export *export_find_name(struct exports *exports, const char *name, size_t name_len)
 {
     list_for_each(export, &exports->list, struct export, link) {
-        if (!export->shutting_down && strlen(export->name) == name_len &&
+        if (!export->shutting_down && export->name && strlen(export->name) == name_len &&
             memcmp(export->name, name, name_len) == 0)
             return export;
     }
@@ -207,8 +224,6 @@ static bool id_ok(const char *id)
 static struct err *check_options(struct exports *exports, const struct export_options *options,
                                  struct node **out)
 {
-    const char *name = options->name ? options->name : options->node_name;
-
     if (!id_ok(options->id))
         return err_new("Invalid block export id");
     if (export_find(exports, options->id))
@@ -216,6 +231,13 @@ static struct err *check_options(struct exports *exports, const struct export_op
     TRY(graph_lookup(exports->graph, options->node_name, out));
     if (options->writable && (*out)->read_only)
         return err_new("Cannot export read-only node as writable");
+    return NULL;
+}
+
+static struct err *check_nbd_options(struct exports *exports, const struct export_options *options)
+{
+    const char *name = options->name ? options->name : options->node_name;
+
     if (!exports->server)
         return err_new("NBD server not running");
     if (strlen(name) > NBD_STRING_MAX)
@@ -262,7 +284,7 @@ static struct err *take_bitmaps(struct export *export, struct node *node,
     return NULL;
 }
 
-static void settled(void *arg, struct err *err)
+static void added(void *arg, struct err *err)
 {
     struct adding *adding = arg;
     struct export *export = adding->export;
@@ -274,11 +296,33 @@ static void settled(void *arg, struct err *err)
         err = err_new("Block export '%s' was deleted meanwhile", export->id);
     if (err) {
         export->shutting_down = true;
-        export_free(export);
+        if (!export->users)
+            export_free(export);
     }
     adding->done(adding->arg, err);
     xfree(adding);
     sweep_later(exports);
+}
+
+static void settled(void *arg, struct err *err)
+{
+    struct adding *adding = arg;
+
+    if (!err && adding->export->fuse)
+        fuse_export_start(adding->export->fuse, added, adding);
+    else
+        added(adding, err);
+}
+
+/* What depends on the type. */
+static struct err *export_set_up(struct export *export, struct node *node,
+                                 const struct export_options *options)
+{
+    if (export->type == EXPORT_FUSE)
+        return fuse_export_new(export, &options->fuse, &export->fuse);
+    export->name = xstrdup(options->name ? options->name : options->node_name);
+    export->description = xstrdup(options->description);
+    return take_bitmaps(export, node, options);
 }
 
 struct err *export_add(struct exports *exports, const struct export_options *options,
@@ -288,19 +332,21 @@ struct err *export_add(struct exports *exports, const struct export_options *opt
     struct adding *adding;
     struct node *node;
     struct err *err;
-    uint32_t perm = PERM_CONSISTENT_READ | (options->writable ? PERM_WRITE : 0);
+    uint32_t perm = PERM_CONSISTENT_READ | (options->writable ? PERM_WRITE : 0) |
+                    (options->writable && options->fuse.growable ? PERM_RESIZE : 0);
 
     TRY(check_options(exports, options, &node));
+    if (options->type == EXPORT_NBD)
+        TRY(check_nbd_options(exports, options));
     export = NEW(struct export);
     export->exports = exports;
+    export->type = options->type;
     export->id = xstrdup(options->id);
-    export->name = xstrdup(options->name ? options->name : options->node_name);
-    export->description = xstrdup(options->description);
     export->writable = options->writable;
     export->writethrough = options->writethrough;
     export->allocation_depth = options->allocation_depth;
     list_add_tail(&exports->list, &export->link);
-    err = take_bitmaps(export, node, options);
+    err = export_set_up(export, node, options);
     if (!err)
         err = edge_attach(node, "root", &parent_ops, export, perm, PERM_ALL, &export->edge);
     if (err) {
@@ -324,16 +370,17 @@ struct err *exports_nbd_start(struct exports *exports, const struct nbd_server_o
     return nbd_server_new(exports, options, &exports->server);
 }
 
-void exports_close_all(struct exports *exports, graph_done_fn *done, void *arg)
+static void close_exports(struct exports *exports, bool nbd_only, graph_done_fn *done, void *arg)
 {
     struct stop *stop = NEW(struct stop);
 
     list_for_each(export, &exports->list, struct export, link) {
-        export_shut_down(export);
+        if (!nbd_only || export->type == EXPORT_NBD)
+            export_shut_down(export);
     }
     nbd_server_free(exports->server);
     exports->server = NULL;
-    *stop = (struct stop){ .done = done, .arg = arg };
+    *stop = (struct stop){ .nbd_only = nbd_only, .done = done, .arg = arg };
     list_add_tail(&exports->stops, &stop->link);
     exports->stop_timer.fn = stop_timeout;
     timer_arm(exports->reactor, &exports->stop_timer,
@@ -341,11 +388,16 @@ void exports_close_all(struct exports *exports, graph_done_fn *done, void *arg)
     sweep_later(exports);
 }
 
+void exports_close_all(struct exports *exports, graph_done_fn *done, void *arg)
+{
+    close_exports(exports, false, done, arg);
+}
+
 struct err *exports_nbd_stop(struct exports *exports, graph_done_fn *done, void *arg)
 {
     if (!exports->server)
         return err_new("NBD server not running");
-    exports_close_all(exports, done, arg);
+    close_exports(exports, true, done, arg);
     return NULL;
 }
 

@@ -1,5 +1,5 @@
 /*
- * Exports: nodes offered to clients outside, and the NBD server that offers them (specs: 2, 4.1).
+ * Exports: nodes offered to others outside, by an NBD server (specs: 2, 4.1) or as files (FUSE).
  *
  * struct exports is a program's list of exports with at most one NBD server. It lives on the graph's
  * reactor, as do all calls. An export is a parent of its node without being a node itself; it ends
@@ -18,7 +18,10 @@
 #include "emu/storage/node.h"
 
 struct bitmap;
+struct fuse_export;
 struct nbd_server;
+
+enum export_type { EXPORT_NBD, EXPORT_FUSE };
 
 enum { EXPORT_BITMAPS_MAX = 16 };
 
@@ -45,7 +48,9 @@ struct export
 {
     struct list link;
     struct exports *exports;
+    enum export_type type;
     char *id, *name, *description; /* owned; description may be NULL. */
+    struct fuse_export *fuse;      /* owned; of type FUSE. */
     struct edge *edge;             /* owned */
     bool writable, writethrough, allocation_depth;
     bool shutting_down;
@@ -55,9 +60,24 @@ struct export
     unsigned bitmap_count;
 };
 
+/* Whether users other than the one who mounts can get at the file. AUTO: if it is permitted. */
+enum export_allow_other {
+    EXPORT_ALLOW_OTHER_OFF,
+    EXPORT_ALLOW_OTHER_ON,
+    EXPORT_ALLOW_OTHER_AUTO,
+};
+
+struct export_fuse_options {
+    const char *mountpoint; /* A regular file. */
+    bool growable;          /* Writes past the end grow the node. */
+    enum export_allow_other allow_other;
+};
+
 /* What block-export-add says; strings are borrowed. */
 struct export_options {
+    enum export_type type;
     const char *id, *node_name;
+    struct export_fuse_options fuse;
     const char *name;        /* NULL: the node name. */
     const char *description; /* May be NULL. */
     bool writable, writethrough, allocation_depth;
@@ -73,7 +93,7 @@ struct exports *exports_new(struct graph *graph);
 void exports_free(struct exports *exports);
 
 /*
- * Adds an export. done is called later, after file locks were taken, with NULL or the error; an error
+ * Adds an export. done is called later, after file locks were taken (FUSE: and it was mounted), with NULL or the error; an error
  * found at once is returned instead, and then done is not called. Texts are the reference's.
  */
 struct err *export_add(struct exports *exports, const struct export_options *options,
@@ -98,11 +118,11 @@ enum { NBD_MAX_CONNECTIONS_DEFAULT = 100, NBD_HANDSHAKE_SECONDS_DEFAULT = 10 };
 struct err *exports_nbd_start(struct exports *exports,
                               const struct nbd_server_options *options) MUST_USE;
 /*
- * Stops the server and ends all its exports. done is called when they are gone, or after a second if a
+ * Stops the server and ends all NBD exports. done is called when they are gone, or after a second if a
  * request is stuck below; the rest ends in the background then.
  */
 struct err *exports_nbd_stop(struct exports *exports, graph_done_fn *done, void *arg) MUST_USE;
-/* The same for the end of a program: also without a server. */
+/* The same for the end of a program: exports of all types, also without a server. */
 void exports_close_all(struct exports *exports, graph_done_fn *done, void *arg);
 /* The bound TCP port of the server, 0 when there is none. */
 unsigned exports_nbd_port(const struct exports *exports);
