@@ -860,5 +860,5 @@ TEST_LIST(TEST(gets_posts_of_threads), TEST(stops_from_a_thread), TEST(runs_reac
           TEST(wraps_file_descriptors), TEST(closes_devices), TEST(listens_on_abstract_names),
           TEST(replaces_stale_sockets), TEST(finds_a_port_in_a_range), TEST(resolves_names),
           TEST(waits_for_a_full_backlog), TEST(cancels_a_hanging_connect),
-          TEST(takes_sockets_by_descriptor),
-          TEST(watches_foreign_descriptors), TEST(calls_on_threads), TEST(names_bad_kinds));
+          TEST(takes_sockets_by_descriptor), TEST(watches_foreign_descriptors),
+          TEST(calls_on_threads), TEST(names_bad_kinds));

@@ -7,6 +7,7 @@
 
 #include "emu/base/log.h"
 #include "emu/chardev/chardev.h"
+#include "emu/cmd/common/loop.h"
 #include "emu/cmd/common/object_types.h"
 #include "emu/cmd/common/version.h"
 #include "emu/qmp/server.h"
@@ -129,6 +130,14 @@ struct err *front_end_on_signals(struct front_end *fe)
     static const int signals[] = { SIGTERM, SIGINT, SIGHUP, 0 };
 
     return reactor_on_signals(fe->reactor, signals, on_signal, fe);
+}
+
+void front_end_abandon(struct front_end *fe)
+{
+    struct waiter waiter = { 0 };
+
+    exports_close_all(fe->world.exports, wait_done, &waiter);
+    err_ignore(wait_for(fe->reactor, &waiter));
 }
 
 void front_end_run(struct front_end *fe)

@@ -73,6 +73,8 @@ void front_end_init(struct front_end *fe, const struct front_end_config *config)
 /* Lets SIGTERM, SIGINT and SIGHUP ask for the end; before other threads exist. */
 struct err *front_end_on_signals(struct front_end *fe) MUST_USE;
 
+/* Ends the exports when the start failed: what was mounted must not outlive the process. */
+void front_end_abandon(struct front_end *fe);
 /* Runs the loop until all has ended. */
 void front_end_run(struct front_end *fe);
 

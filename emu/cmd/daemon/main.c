@@ -152,6 +152,7 @@ int main(int argc, char **argv)
         err = second_pass(&fe, &bg, argc, argv);
     if (err) {
         log_err(NULL, err);
+        front_end_abandon(&fe);
         exit(1);
     }
     background_ready(&bg);

@@ -49,8 +49,8 @@ static struct err *take_fuse(const struct qapi_block_export_options_fuse *fuse,
     out->type = EXPORT_FUSE;
     out->fuse.mountpoint = fuse->mountpoint;
     out->fuse.growable = fuse->growable.set && fuse->growable.value;
-    out->fuse.allow_other = fuse->allow_other.set ? allow_other[fuse->allow_other.value]
-                                                  : EXPORT_ALLOW_OTHER_AUTO;
+    out->fuse.allow_other =
+        fuse->allow_other.set ? allow_other[fuse->allow_other.value] : EXPORT_ALLOW_OTHER_AUTO;
     return NULL;
 }
 
@@ -91,12 +91,17 @@ static void add_handler(struct qmp_call *call, const struct qapi_block_export_op
         qmp_reply(call, err); /* Refused at once: nothing was started. */
 }
 
+/* The event comes before the answer if it can. */
+static void deletion_begun(void *arg, struct err *err) { qmp_reply(arg, err); }
+
 static void del_handler(struct qmp_call *call, const struct qapi_block_export_del_args *args)
 {
     bool hard = args->mode.set && args->mode.value == QAPI_BLOCK_EXPORT_REMOVE_MODE_HARD;
+    struct err *err = export_del(call->world->exports, args->id,
+                                 hard ? EXPORT_DEL_HARD : EXPORT_DEL_SAFE, deletion_begun, call);
 
-    qmp_reply(call,
-              export_del(call->world->exports, args->id, hard ? EXPORT_DEL_HARD : EXPORT_DEL_SAFE));
+    if (err)
+        qmp_reply(call, err);
 }
 
 /* Newest first, as the reference lists them. */
@@ -108,8 +113,8 @@ static void query_handler(struct qmp_call *call)
         struct qapi_block_export_info *info = qapi_block_export_info_list_add(&list);
 
         info->id = xstrdup(export->id);
-        info->type = export->type == EXPORT_FUSE ? QAPI_BLOCK_EXPORT_TYPE_FUSE
-                                                 : QAPI_BLOCK_EXPORT_TYPE_NBD;
+        info->type =
+            export->type == EXPORT_FUSE ? QAPI_BLOCK_EXPORT_TYPE_FUSE : QAPI_BLOCK_EXPORT_TYPE_NBD;
         info->node_name = xstrdup(export->edge->node->name);
         info->shutting_down = export->shutting_down;
     }

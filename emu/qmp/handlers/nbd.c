@@ -87,8 +87,11 @@ static void remove_handler(struct qmp_call *call, const struct qapi_nbd_server_r
 {
     bool hard = args->mode.set && args->mode.value == QAPI_BLOCK_EXPORT_REMOVE_MODE_HARD;
 
-    qmp_reply(call, export_del(call->world->exports, args->name,
-                               hard ? EXPORT_DEL_HARD : EXPORT_DEL_SAFE));
+    struct err *err = export_del(call->world->exports, args->name,
+                                 hard ? EXPORT_DEL_HARD : EXPORT_DEL_SAFE, done, call);
+
+    if (err)
+        qmp_reply(call, err);
 }
 
 const struct qmp_command_set nbd_commands = {

@@ -66,11 +66,6 @@ static void truncate_done(struct op *op)
         resize_end(r, NULL);
         return;
     }
-    if (r->prealloc == PREALLOC_FALLOC) {
-        op->done = alloc_done;
-        reactor_file_allocate(r->file, op, FILE_ALLOC, r->old_size, r->size - r->old_size);
-        return;
-    }
     r->zeroes = try_alloc_aligned(4096, FILL_BYTES);
     if (!r->zeroes) {
         resize_end(r, err_new_errno(ENOMEM, "Could not write zeros for preallocation"));
@@ -91,6 +86,12 @@ void file_resize(struct file_resize *r)
     }
     if (r->prealloc != PREALLOC_OFF && r->size < r->old_size) {
         resize_end(r, err_new("Preallocation can't be used for shrinking files"));
+        return;
+    }
+    /* Grows the file, too. Some file systems allocate nothing but what lies behind the end. */
+    if (r->prealloc == PREALLOC_FALLOC && r->size > r->old_size) {
+        r->op.done = alloc_done;
+        reactor_file_allocate(r->file, &r->op, FILE_ALLOC, r->old_size, r->size - r->old_size);
         return;
     }
     r->op.done = truncate_done;

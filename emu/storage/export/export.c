@@ -17,7 +17,8 @@
 /* Somebody who waits for exports to be gone. */
 struct stop {
     struct list link;
-    bool nbd_only;
+    const struct export *only; /* NULL: for all of them ... */
+    bool nbd_only;             /* ... or those of the server. */
     graph_done_fn *done;
     void *arg;
 };
@@ -91,10 +92,11 @@ static void export_free(struct export *export)
 }
 
 /* Whether an export that somebody waits for is left. */
-static bool left(struct exports *exports, bool nbd_only)
+static bool left(struct exports *exports, const struct stop *stop)
 {
     list_for_each(export, &exports->list, struct export, link) {
-        if (!nbd_only || export->type == EXPORT_NBD)
+        if ((!stop->only || stop->only == export) &&
+            (!stop->nbd_only || export->type == EXPORT_NBD))
             return true;
     }
     return false;
@@ -103,7 +105,7 @@ static bool left(struct exports *exports, bool nbd_only)
 static void answer_stops(struct exports *exports, bool timeout)
 {
     list_for_each_safe(stop, &exports->stops, struct stop, link) {
-        if (!timeout && left(exports, stop->nbd_only))
+        if (!timeout && left(exports, stop))
             continue;
         list_del(&stop->link);
         stop->done(stop->arg, NULL);
@@ -171,7 +173,21 @@ static void export_shut_down(struct export *export)
     sweep_later(export->exports);
 }
 
-struct err *export_del(struct exports *exports, const char *id, enum export_del_mode mode)
+/* Calls done when what stop says is gone, or after STOP_REPLY_NS; now if there is nothing to wait for. */
+static void add_stop(struct exports *exports, const struct stop *what)
+{
+    struct stop *stop = NEW(struct stop);
+
+    *stop = *what;
+    list_add_tail(&exports->stops, &stop->link);
+    exports->stop_timer.fn = stop_timeout;
+    timer_arm(exports->reactor, &exports->stop_timer,
+              nstime_add(reactor_now(exports->reactor), STOP_REPLY_NS));
+    sweep_later(exports);
+}
+
+struct err *export_del(struct exports *exports, const char *id, enum export_del_mode mode,
+                       graph_done_fn *done, void *arg)
 {
     struct export *export = export_find(exports, id);
 
@@ -184,6 +200,10 @@ struct err *export_del(struct exports *exports, const char *id, enum export_del_
         return err;
     }
     export_shut_down(export);
+    if (export->fuse || !export->users)
+        add_stop(exports, &(struct stop){ .only = export, .done = done, .arg = arg });
+    else
+        done(arg, NULL);
     return NULL;
 }
 
@@ -372,20 +392,13 @@ struct err *exports_nbd_start(struct exports *exports, const struct nbd_server_o
 
 static void close_exports(struct exports *exports, bool nbd_only, graph_done_fn *done, void *arg)
 {
-    struct stop *stop = NEW(struct stop);
-
     list_for_each(export, &exports->list, struct export, link) {
         if (!nbd_only || export->type == EXPORT_NBD)
             export_shut_down(export);
     }
     nbd_server_free(exports->server);
     exports->server = NULL;
-    *stop = (struct stop){ .nbd_only = nbd_only, .done = done, .arg = arg };
-    list_add_tail(&exports->stops, &stop->link);
-    exports->stop_timer.fn = stop_timeout;
-    timer_arm(exports->reactor, &exports->stop_timer,
-              nstime_add(reactor_now(exports->reactor), STOP_REPLY_NS));
-    sweep_later(exports);
+    add_stop(exports, &(struct stop){ .nbd_only = nbd_only, .done = done, .arg = arg });
 }
 
 void exports_close_all(struct exports *exports, graph_done_fn *done, void *arg)

@@ -100,9 +100,14 @@ struct err *export_add(struct exports *exports, const struct export_options *opt
                        graph_done_fn *done, void *arg) MUST_USE;
 
 enum export_del_mode { EXPORT_DEL_SAFE, EXPORT_DEL_HARD };
-/* Begins the end of an export; with SAFE refuses while clients are connected. HARD disconnects them. The
- * export is gone when on_deleted tells. */
-struct err *export_del(struct exports *exports, const char *id, enum export_del_mode mode) MUST_USE;
+/*
+ * Begins the end of an export; with SAFE refuses while clients are connected, HARD disconnects them. It is gone
+ * when on_deleted tells. done is called then, or at once when requests of
+ * clients are in flight, which are not waited for. An
+ * error found at once is returned instead.
+ */
+struct err *export_del(struct exports *exports, const char *id, enum export_del_mode mode,
+                       graph_done_fn *done, void *arg) MUST_USE;
 
 struct export *export_find(struct exports *exports, const char *id);
 /* An export by the name clients use, NULL when there is none or it is ending. */

@@ -228,7 +228,10 @@ static void pump(struct task *task)
         pump_later(fuse);
 }
 
-static void pump_later(struct fuse_export *fuse) { reactor_defer(fuse->reactor, &fuse->pump, pump); }
+static void pump_later(struct fuse_export *fuse)
+{
+    reactor_defer(fuse->reactor, &fuse->pump, pump);
+}
 
 /* ---- The end ---- */
 
