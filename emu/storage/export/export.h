@@ -93,7 +93,8 @@ struct exports *exports_new(struct graph *graph);
 void exports_free(struct exports *exports);
 
 /*
- * Adds an export. done is called later, after file locks were taken (FUSE: and it was mounted), with NULL or the error; an error
+ * Adds an export. done is called later, when file locks were taken and a FUSE export was mounted, with
+ * NULL or the error; an error
  * found at once is returned instead, and then done is not called. Texts are the reference's.
  */
 struct err *export_add(struct exports *exports, const struct export_options *options,
