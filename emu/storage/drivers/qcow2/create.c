@@ -244,7 +244,6 @@ static struct err *lay_out(struct creation *c)
         return err_set_errnum(
             err_new("Image size too large for file format, try using a larger cluster size"),
             EFBIG);
-    l1_entries = MAX(l1_entries, UINT64_C(1));
     c->l1_bytes = align_up_u64(l1_entries * 8, cluster);
     for (;;) {
         used = 1 + table + blocks + c->l1_bytes / cluster + luks;
@@ -258,7 +257,8 @@ static struct err *lay_out(struct creation *c)
     c->total = used * cluster;
     h->fields.reftable_offset = cluster;
     h->fields.reftable_clusters = (uint32_t)table;
-    h->fields.l1_offset = cluster + c->reftable_bytes + c->refblock_bytes;
+    /* A disk without a byte has no table either. */
+    h->fields.l1_offset = l1_entries ? cluster + c->reftable_bytes + c->refblock_bytes : 0;
     h->fields.l1_size = (uint32_t)l1_entries;
     h->fields.size = c->prealloc == PREALLOC_OFF ? c->size : 0;
     if (luks)
@@ -504,6 +504,7 @@ static void create_enter(struct creation *c, enum create_phase phase)
     case CREATE_HEADER: write_header(c); return;
     case CREATE_SIZE:
         end = c->header.fields.l1_offset + (uint64_t)c->header.fields.l1_size * 8;
+        end = c->l1_bytes ? end : c->total;
         if (c->edge->node->size >= end)
             create_enter(c, phase + 1);
         else
