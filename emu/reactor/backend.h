@@ -19,6 +19,7 @@
 #include "emu/base/heap.h"
 #include "emu/base/list.h"
 #include "emu/reactor/reactor.h"
+#include "emu/reactor/stream_layer.h"
 
 enum op_kind {
     OP_WORK,
@@ -72,6 +73,8 @@ struct reactor_file {
 struct reactor_stream {
     struct reactor *reactor;
     struct op *read_op, *write_op;
+    const struct stream_layer_ops *layer; /* NULL: a stream of the body. */
+    void *layer_arg;
 };
 
 struct reactor_listener {
@@ -183,5 +186,8 @@ void op_complete(struct op *op);
 /* Closes the books of a handle's op: a result not yet delivered becomes -ECANCELED. */
 void op_detach(struct op *op);
 const char *op_kind_name(enum op_kind kind);
+
+/* Ends the running ops with -ECANCELED and frees a stream that is a layer. */
+void stream_layer_close(struct reactor_stream *s);
 
 #endif

@@ -49,6 +49,14 @@ void op_begin(struct reactor *r, struct op *op, enum op_kind kind)
     r->ops_pending++;
 }
 
+/* The stream of an op on a layer, else NULL. */
+static struct reactor_stream *op_layer(const struct op *op)
+{
+    struct reactor_stream *s = op->handle;
+
+    return (op->kind == OP_STREAM_READ || op->kind == OP_STREAM_WRITE) && s && s->layer ? s : NULL;
+}
+
 void op_cancel(struct op *op)
 {
     if (op->state == OP_IDLE)
@@ -57,7 +65,10 @@ void op_cancel(struct op *op)
     if (op->state == OP_DONE_QUEUED || (op->flags & OPF_CANCELLED))
         return;
     op->flags |= OPF_CANCELLED;
-    op->reactor->backend->cancel(op);
+    if (op_layer(op))
+        op_layer(op)->layer->cancel(op_layer(op)->layer_arg, op);
+    else
+        op->reactor->backend->cancel(op);
 }
 
 void op_finish(struct op *op, int64_t result)

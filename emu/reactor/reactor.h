@@ -306,6 +306,8 @@ void stream_shutdown_write(struct reactor_stream *s);
  */
 void stream_close(struct reactor_stream *s);
 int stream_fd(const struct reactor_stream *s); /* -1 in the simulator. */
+/* What a layer (stream_layer.h) knows of its last failed read or write; NULL: the error number says it all. */
+const char *stream_error(const struct reactor_stream *s);
 /* A text for people and query-chardev: "unix:/path", "127.0.0.1:4711"; peer selects the other end. Returns new. */
 char *stream_name(const struct reactor_stream *s, bool peer);
 void stream_set_nodelay(struct reactor_stream *s, bool on);

@@ -1,6 +1,8 @@
 /* The front of streams, listeners, signals and threads: checks, fills in the op, calls the body. */
 #include "emu/reactor/backend.h"
 
+#include <errno.h>
+
 #include "emu/base/check.h"
 
 void reactor_connect(struct reactor *r, struct op *op, const struct addr *addr,
@@ -33,7 +35,10 @@ void stream_read(struct reactor_stream *s, struct op *op, void *buf, size_t len)
     op->out = buf;
     op->len = len;
     s->read_op = op;
-    s->reactor->backend->start(op);
+    if (s->layer)
+        s->layer->read(s->layer_arg, op, buf, len);
+    else
+        s->reactor->backend->start(op);
 }
 
 static void begin_write(struct reactor_stream *s, struct op *op)
@@ -49,7 +54,10 @@ void stream_writev(struct reactor_stream *s, struct op *op, const struct iovec *
     begin_write(s, op);
     op->iov = iov;
     op->niov = niov;
-    s->reactor->backend->start(op);
+    if (s->layer)
+        s->layer->write(s->layer_arg, op, iov, niov);
+    else
+        s->reactor->backend->start(op);
 }
 
 void stream_write_fds(struct reactor_stream *s, struct op *op, const void *buf, size_t len,
@@ -60,24 +68,38 @@ void stream_write_fds(struct reactor_stream *s, struct op *op, const void *buf, 
     op->iov = NULL;
     op->out = (void *)(uintptr_t)buf;
     op->len = len;
-    s->reactor->backend->stream_write_fds(op, fds, nfds);
+    if (s->layer)
+        op_finish(
+            op, -EOPNOTSUPP); /* Descriptors pass beside the bytes only where there is no layer. */
+    else
+        s->reactor->backend->stream_write_fds(op, fds, nfds);
 }
 
 unsigned stream_take_fds(struct reactor_stream *s, int *fds, unsigned max)
 {
     check(reactor_is_home(s->reactor));
-    return s->reactor->backend->stream_take_fds(s, fds, max);
+    return s->layer ? 0 : s->reactor->backend->stream_take_fds(s, fds, max);
+}
+
+/* The stream of the body at the bottom. */
+static struct reactor_stream *bottom(const struct reactor_stream *s)
+{
+    while (s->layer)
+        s = s->layer->below(s->layer_arg);
+    return (struct reactor_stream *)(uintptr_t)s;
 }
 
 void stream_shutdown(struct reactor_stream *s)
 {
     check(reactor_is_home(s->reactor));
+    s = bottom(s);
     s->reactor->backend->stream_shutdown(s, true);
 }
 
 void stream_shutdown_write(struct reactor_stream *s)
 {
     check(reactor_is_home(s->reactor));
+    s = bottom(s);
     s->reactor->backend->stream_shutdown(s, false);
 }
 
@@ -98,19 +120,27 @@ void stream_close(struct reactor_stream *s)
     detach_finished(&s->read_op);
     detach_finished(&s->write_op);
     s->reactor->handles--;
-    s->reactor->backend->stream_close(s);
+    if (s->layer)
+        stream_layer_close(s);
+    else
+        s->reactor->backend->stream_close(s);
 }
 
-int stream_fd(const struct reactor_stream *s) { return s->reactor->backend->stream_fd(s); }
+int stream_fd(const struct reactor_stream *s) { return s->reactor->backend->stream_fd(bottom(s)); }
+
+const char *stream_error(const struct reactor_stream *s)
+{
+    return s->layer ? s->layer->error(s->layer_arg) : NULL;
+}
 
 char *stream_name(const struct reactor_stream *s, bool peer)
 {
-    return s->reactor->backend->stream_name(s, peer);
+    return s->reactor->backend->stream_name(bottom(s), peer);
 }
 
 void stream_set_nodelay(struct reactor_stream *s, bool on)
 {
-    s->reactor->backend->stream_set_nodelay(s, on);
+    s->reactor->backend->stream_set_nodelay(bottom(s), on);
 }
 
 /* ---- Listeners ---- */

@@ -60,12 +60,12 @@ static struct err *shake(const char *script, struct nbd_export_info *info)
     struct nbd_handshake hs;
     struct err *err;
 
-    nbd_handshake_init(&hs, "exp", "base:allocation");
+    nbd_handshake_init(&hs, "exp", "base:allocation", false);
     while (!nbd_handshake_over(&hs)) {
         size_t need = nbd_handshake_need(&hs);
 
         if (need > len - pos) {
-            nbd_handshake_broken(&hs, 0);
+            nbd_handshake_broken(&hs, 0, NULL);
             break;
         }
         nbd_handshake_input(&hs, bytes + pos);

@@ -10,12 +10,24 @@
 #include "emu/base/json_parse.h"
 #include "emu/base/keyval.h"
 #include "emu/base/str.h"
+#include "emu/crypto/authz.h"
 #include "emu/crypto/secret.h"
+#include "emu/crypto/tls_creds.h"
 #include "emu/object/iothread.h"
 #include "emu/storage/throttle/group.h"
 
 const struct object_type *const all_object_types[] = {
-    &iothread_object_type, &secret_type, &secret_keyring_type, &throttle_group_type, NULL,
+    &authz_list_type,
+    &authz_list_file_type,
+    &authz_simple_type,
+    &iothread_object_type,
+    &secret_type,
+    &secret_keyring_type,
+    &throttle_group_type,
+    &tls_creds_anon_type,
+    &tls_creds_psk_type,
+    &tls_creds_x509_type,
+    NULL,
 };
 
 static NORETURN void print_types(const struct objects *objects)

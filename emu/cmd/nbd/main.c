@@ -11,6 +11,7 @@
 #include "emu/base/str.h"
 #include "emu/cmd/common/background.h"
 #include "emu/cmd/nbd/nbd.h"
+#include "emu/crypto/tls_creds.h"
 #include "emu/storage/export/export.h"
 
 enum { FIRST_PASSED_FD = 3 };
@@ -61,6 +62,8 @@ static struct err *listen_for_clients(struct server *s)
         .addr = o->addr,
         .max_connections = (uint32_t)o->shared,
         .handshake_max_seconds = (uint32_t)o->handshake_seconds,
+        .tls_creds = o->tls_creds,
+        .tls_authz = o->tls_authz,
     };
     int fd = passed_socket();
 
@@ -124,8 +127,14 @@ static struct err *start(struct server *s)
     TRY(reactor_on_signals(s->tool.reactor, signals, on_signal, s));
     for (size_t i = 0; i < vec_len(&o->objects); i++)
         TRY(tool_add_object(&s->tool, vec_at(&o->objects, i)));
-    if (o->tls_creds)
-        return err_new("Failed to get TLS creds: No TLS credentials with id '%s'", o->tls_creds);
+    if (o->tls_creds) {
+        struct tls_creds *creds;
+
+        TRY(err_prefix(
+            tls_creds_get(graph_objects(s->tool.graph), o->tls_creds, TLS_SERVER, &creds),
+            "Failed to get TLS creds: "));
+        tls_creds_unref(creds); /* The server takes its own reference. */
+    }
     if (o->connect)
         TRY(nbd_kernel_check(o->connect));
     TRY(nbd_open(&s->tool, o, &s->image));

@@ -6,40 +6,33 @@
 #include "emu/qmp/qmp_block_export.h" // Generated.
 #include "emu/storage/backend.h"
 
-static struct err *start(struct exports *exports, const struct addr *addr,
-                         const uint32_t *max_connections, const uint32_t *handshake_seconds)
-{
-    struct nbd_server_options options = {
-        .addr = *addr,
-        .max_connections = max_connections ? *max_connections : NBD_MAX_CONNECTIONS_DEFAULT,
-        .handshake_max_seconds =
-            handshake_seconds ? *handshake_seconds : NBD_HANDSHAKE_SECONDS_DEFAULT,
-    };
-
-    return exports_nbd_start(exports, &options);
-}
-
-/* Address of an optional number, or NULL. */
-#define OPT_PTR(opt) ((opt).set ? &(opt).value : NULL)
+/* The two forms of the options have the same members beside the address. */
+#define START_OPTIONS(args)                                                                        \
+    {                                                                                              \
+        .max_connections = (args)->max_connections.set ? (args)->max_connections.value             \
+                                                       : NBD_MAX_CONNECTIONS_DEFAULT,              \
+        .handshake_max_seconds = (args)->handshake_max_seconds.set                                 \
+                                     ? (args)->handshake_max_seconds.value                         \
+                                     : NBD_HANDSHAKE_SECONDS_DEFAULT,                              \
+        .tls_creds = (args)->tls_creds, .tls_authz = (args)->tls_authz,                            \
+    }
 
 struct err *nbd_server_start_options(struct exports *exports,
                                      const struct qapi_nbd_server_options *options)
 {
-    struct addr addr;
+    struct nbd_server_options server = START_OPTIONS(options);
 
-    TRY(sockaddr_to_addr(options->addr, &addr));
-    return start(exports, &addr, OPT_PTR(options->max_connections),
-                 OPT_PTR(options->handshake_max_seconds));
+    TRY(sockaddr_to_addr(options->addr, &server.addr));
+    return exports_nbd_start(exports, &server);
 }
 
 static void start_handler(struct qmp_call *call, const struct qapi_nbd_server_options_legacy *args)
 {
-    struct addr addr;
-    struct err *err = sockaddr_legacy_to_addr(args->addr, &addr);
+    struct nbd_server_options server = START_OPTIONS(args);
+    struct err *err = sockaddr_legacy_to_addr(args->addr, &server.addr);
 
     if (!err)
-        err = start(call->world->exports, &addr, OPT_PTR(args->max_connections),
-                    OPT_PTR(args->handshake_max_seconds));
+        err = exports_nbd_start(call->world->exports, &server);
     qmp_reply(call, err);
 }
 

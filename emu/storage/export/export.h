@@ -118,6 +118,8 @@ struct nbd_server_options {
     struct addr addr;               /* borrowed for the call */
     uint32_t max_connections;       /* 0: no limit. */
     uint32_t handshake_max_seconds; /* 0: no limit. */
+    const char *tls_creds;          /* Id of credentials all clients must use; NULL: no TLS. */
+    const char *tls_authz;          /* Id of the object that says who may connect; may be NULL. */
 };
 enum { NBD_MAX_CONNECTIONS_DEFAULT = 100, NBD_HANDSHAKE_SECONDS_DEFAULT = 10 };
 

@@ -6,12 +6,15 @@
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
 #include "emu/base/fsm.h"
+#include "emu/base/log.h"
 #include "emu/base/nstime.h"
 #include "emu/base/trace.h"
 
 static const uint32_t conn_edges[NBD_CONN_STATE_COUNT] = {
     [NBD_CONN_HELLO] = BIT(NBD_CONN_OPTIONS) | BIT(NBD_CONN_CLOSED),
-    [NBD_CONN_OPTIONS] = BIT(NBD_CONN_TRANSMIT) | BIT(NBD_CONN_FINISH) | BIT(NBD_CONN_CLOSED),
+    [NBD_CONN_OPTIONS] = BIT(NBD_CONN_STARTTLS) | BIT(NBD_CONN_TRANSMIT) | BIT(NBD_CONN_FINISH) |
+                         BIT(NBD_CONN_CLOSED),
+    [NBD_CONN_STARTTLS] = BIT(NBD_CONN_OPTIONS) | BIT(NBD_CONN_CLOSED),
     [NBD_CONN_TRANSMIT] = BIT(NBD_CONN_FINISH) | BIT(NBD_CONN_CLOSED),
     [NBD_CONN_FINISH] = BIT(NBD_CONN_CLOSED),
 };
@@ -80,7 +83,8 @@ void nbd_conn_enter(struct nbd_conn *conn, enum nbd_conn_state to)
     conn->state = to;
     switch (to) {
     case NBD_CONN_HELLO:
-    case NBD_CONN_OPTIONS: break;
+    case NBD_CONN_OPTIONS:
+    case NBD_CONN_STARTTLS: break;
     case NBD_CONN_TRANSMIT:
         timer_disarm(&conn->handshake_timer);
         export_use(conn->export);
@@ -103,6 +107,12 @@ void nbd_conn_cut(struct nbd_conn *conn)
         nbd_conn_enter(conn, NBD_CONN_CLOSED);
 }
 
+void nbd_conn_fail(struct nbd_conn *conn, struct err *err)
+{
+    log_err("option negotiation failed", err);
+    nbd_conn_cut(conn);
+}
+
 void nbd_conn_finish_check(struct nbd_conn *conn)
 {
     if (conn->state == NBD_CONN_FINISH && conn->in_flight == 0 && !op_pending(&conn->tx_op) &&
@@ -114,6 +124,16 @@ void nbd_conn_finish_check(struct nbd_conn *conn)
 
 /* ---- Receiving ---- */
 
+/* A client that leaves without a word while options are haggled over is worth a line. */
+static void lost_in_options(struct nbd_conn *conn, int result)
+{
+    const char *why = stream_error(conn->stream);
+
+    if (!why || result == 0)
+        why = result ? strerror(-result) : "Unexpected end-of-file before all data were read";
+    nbd_conn_fail(conn, err_new("Failed to read opts magic: %s", why));
+}
+
 static void received(struct op *op)
 {
     struct nbd_conn *conn = container_of(op, struct nbd_conn, rx_op);
@@ -124,6 +144,8 @@ static void received(struct op *op)
         return;
     }
     if (op->result <= 0) {
+        if (conn->state == NBD_CONN_OPTIONS)
+            lost_in_options(conn, (int)op->result);
         /* The peer is gone; with replies under way too, as nobody would read them. In FINISH the
          * peer may close at once after its DISC, and what was asked before still counts. */
         if (conn->state != NBD_CONN_FINISH)
@@ -179,6 +201,7 @@ static enum nbd_step conn_step(struct nbd_conn *conn)
     switch (conn->state) {
     case NBD_CONN_HELLO: return nbd_hello_step(conn);
     case NBD_CONN_OPTIONS: return nbd_option_step(conn);
+    case NBD_CONN_STARTTLS: return nbd_starttls_step(conn);
     case NBD_CONN_TRANSMIT: return nbd_request_step(conn);
     case NBD_CONN_FINISH:
     case NBD_CONN_CLOSED: return NBD_STEP_WAIT;

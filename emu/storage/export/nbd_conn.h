@@ -46,6 +46,7 @@ enum {
 enum nbd_conn_state {
     NBD_CONN_HELLO,    /* Greeting sent; the client's flags are awaited. */
     NBD_CONN_OPTIONS,  /* Options are being haggled over. */
+    NBD_CONN_STARTTLS, /* The answer to STARTTLS leaves, then TLS shakes hands; OPTIONS again. */
     NBD_CONN_TRANSMIT, /* export is set; requests are served. */
     NBD_CONN_FINISH,   /* The client took leave: the last replies go out, nothing is read. */
     NBD_CONN_CLOSED,   /* Stream closed; the server no longer knows the connection. Terminal. */
@@ -95,6 +96,7 @@ struct nbd_conn {
     struct task tx_task, reap_task;
     /* Negotiated. */
     bool fixed_newstyle, no_zeroes, structured, extended;
+    bool tls_started; /* stream is, or is becoming, a TLS session. */
     struct export *meta_export; /* What contexts were chosen for; borrowed. */
     uint32_t contexts;          /* Bit i: context id i. 0 base:allocation, 1 depth, 2.. bitmaps. */
     /* Receiving. */
@@ -143,6 +145,8 @@ static inline bool nbd_chunked(const struct nbd_conn *conn)
 /* nbd_conn.c */
 void nbd_conn_start(struct nbd_server *server, struct reactor_stream *stream); /* Takes stream. */
 void nbd_conn_cut(struct nbd_conn *conn); /* Enters CLOSED; harmless when it is there. */
+/* Cuts a connection whose handshake failed, and logs why. Takes err. */
+void nbd_conn_fail(struct nbd_conn *conn, struct err *err);
 void nbd_conn_enter(struct nbd_conn *conn, enum nbd_conn_state to);
 void nbd_conn_pump(struct nbd_conn *conn); /* Parses and reads on, as far as possible. */
 void nbd_conn_finish_check(
@@ -155,6 +159,11 @@ void nbd_option_reply(struct nbd_conn *conn, uint32_t option, uint32_t type, con
                       size_t len);
 PRINTF(4, 5)
 void nbd_option_error(struct nbd_conn *conn, uint32_t option, uint32_t type, const char *fmt, ...);
+
+/* nbd_starttls.c */
+bool nbd_starttls_allows(struct nbd_conn *conn, uint32_t option); /* False: it was answered. */
+void nbd_starttls_option(struct nbd_conn *conn, size_t len);
+enum nbd_step nbd_starttls_step(struct nbd_conn *conn);
 
 /* nbd_meta.c */
 void nbd_meta_option(struct nbd_conn *conn, uint32_t option, const uint8_t *data, size_t len);

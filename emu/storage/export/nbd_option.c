@@ -210,6 +210,8 @@ static bool has_payload(struct nbd_conn *conn, uint32_t option, size_t len)
 
 static void handle_option(struct nbd_conn *conn, uint32_t option, const uint8_t *data, size_t len)
 {
+    if (!nbd_starttls_allows(conn, option))
+        return;
     switch (option) {
     case NBD_OPT_EXPORT_NAME: option_export_name(conn, data, len); break;
     case NBD_OPT_ABORT:
@@ -220,10 +222,7 @@ static void handle_option(struct nbd_conn *conn, uint32_t option, const uint8_t 
         if (!has_payload(conn, option, len))
             option_list(conn);
         break;
-    case NBD_OPT_STARTTLS:
-        if (!has_payload(conn, option, len))
-            nbd_option_error(conn, option, NBD_REP_ERR_POLICY, "TLS not configured");
-        break;
+    case NBD_OPT_STARTTLS: nbd_starttls_option(conn, len); break;
     case NBD_OPT_INFO:
     case NBD_OPT_GO: option_info(conn, option, data, len); break;
     case NBD_OPT_STRUCTURED_REPLY:

@@ -102,7 +102,7 @@ static void sent(struct op *op)
         return;
     }
     tx_start(conn);
-    if (conn->state == NBD_CONN_OPTIONS)
+    if (conn->state == NBD_CONN_OPTIONS || conn->state == NBD_CONN_STARTTLS)
         nbd_conn_pump(conn);
     else
         resume(conn);

@@ -3,6 +3,8 @@
 
 #include "emu/base/alloc.h"
 #include "emu/base/log.h"
+#include "emu/base/str.h"
+#include "emu/crypto/tls_creds.h"
 #include "emu/storage/export/nbd_conn.h"
 
 enum { BACKLOG = 128 };
@@ -56,8 +58,19 @@ struct err *nbd_server_new(struct exports *exports, const struct nbd_server_opti
     struct nbd_server *server;
     struct reactor_listener *listener;
 
-    TRY(reactor_listen(exports->reactor, &options->addr, BACKLOG, &listener));
+    struct tls_creds *creds = NULL;
+    struct err *err;
+
+    if (options->tls_creds)
+        TRY(tls_creds_get(graph_objects(exports->graph), options->tls_creds, TLS_SERVER, &creds));
+    err = reactor_listen(exports->reactor, &options->addr, BACKLOG, &listener);
+    if (err) {
+        tls_creds_unref(creds);
+        return err;
+    }
     server = NEW(struct nbd_server);
+    server->tls_creds = creds;
+    server->tls_authz = options->tls_authz ? xstrdup(options->tls_authz) : NULL;
     server->exports = exports;
     server->listener = listener;
     server->max_connections = options->max_connections;
@@ -81,6 +94,8 @@ void nbd_server_free(struct nbd_server *server)
         nbd_conn_cut(conn);
     }
     nbd_buffers_fini(&server->buffers);
+    tls_creds_unref(server->tls_creds);
+    xfree(server->tls_authz);
     xfree(server);
 }
 

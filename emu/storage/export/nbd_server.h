@@ -11,6 +11,7 @@
 #include "emu/storage/export/nbd_buffers.h"
 
 struct nbd_conn;
+struct tls_creds;
 
 struct nbd_server {
     struct exports *exports;           /* borrowed */
@@ -19,6 +20,8 @@ struct nbd_server {
     struct list conns;                 /* struct nbd_conn */
     unsigned conn_count;
     uint32_t max_connections, handshake_max_seconds;
+    struct tls_creds *tls_creds; /* owned reference; clients must start TLS. NULL: there is none. */
+    char *tls_authz;             /* owned; may be NULL. */
     uint64_t memory; /* Bytes of payload buffers that connections hold. */
     struct nbd_buffers buffers;
 };

@@ -11,6 +11,7 @@
 #include "emu/base/arith.h"
 #include "emu/base/check.h"
 #include "emu/base/nstime.h"
+#include "emu/crypto/tls_creds.h"
 #include "emu/storage/drivers/nbd/client.h"
 
 enum { SECTOR = 512 };
@@ -28,6 +29,19 @@ static struct nbd_client *client_of(const struct node *node)
 
 /* ---- Open ---- */
 
+static struct err *parse_tls(struct nbd_client *c, struct opts *opts)
+{
+    const char *creds = NULL, *hostname = NULL;
+
+    TRY(opts_str_opt(opts, "tls-creds", &creds));
+    TRY(opts_str_opt(opts, "tls-hostname", &hostname));
+    if (!creds)
+        return NULL;
+    if (hostname)
+        c->tls_hostname = xstrdup(hostname);
+    return tls_creds_get(graph_objects(c->node->graph), creds, TLS_CLIENT, &c->tls_creds);
+}
+
 static struct err *parse_options(struct nbd_client *c, struct opts *opts)
 {
     const char *export = "", *bitmap = NULL;
@@ -42,6 +56,7 @@ static struct err *parse_options(struct nbd_client *c, struct opts *opts)
         return err_new("export name too long to send to server");
     if (bitmap && strlen(bitmap) > NBD_STRING_MAX)
         return err_new("x-dirty-bitmap query too long to send to server");
+    TRY(parse_tls(c, opts));
     if (reconnect_delay)
         return err_new("Parameter 'reconnect-delay' must be 0: reconnecting is not supported");
     c->export = xstrdup(export);
@@ -74,7 +89,6 @@ static void client_open(struct node *node, struct opts *opts, unsigned flags, dr
         return;
     }
     c->rx = xmalloc(NBD_CLIENT_RX_BYTES);
-    nbd_handshake_init(&c->hs, c->export, c->context);
     state->client = c;
     nbd_link_open(c);
 }

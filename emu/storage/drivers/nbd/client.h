@@ -96,6 +96,8 @@ struct nbd_client {
     enum nbd_client_state state;
     struct nbd_address address;
     char *export, *context;   /* owned */
+    struct tls_creds *tls_creds; /* owned reference; NULL: no TLS. */
+    char *tls_hostname;          /* owned; NULL: the host of the address. */
     bool dirty_context;       /* The context is a dirty bitmap (x-dirty-bitmap). */
     int64_t open_deadline_ns; /* Connecting is tried again until then. */
     struct timer timer;       /* Next try; limit of LEAVE. */

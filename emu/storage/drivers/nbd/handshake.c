@@ -15,7 +15,8 @@ static const uint32_t handshake_edges[NBD_HS_STATE_COUNT] = {
     [NBD_HS_SERVER_MAGIC] = BIT(NBD_HS_FLAGS) | BIT(NBD_HS_FAILED),
     [NBD_HS_FLAGS] = BIT(NBD_HS_REPLY) | BIT(NBD_HS_EXPORT) | BIT(NBD_HS_FAILED),
     [NBD_HS_REPLY] = BIT(NBD_HS_REPLY) | BIT(NBD_HS_PAYLOAD) | BIT(NBD_HS_EXPORT) |
-                     BIT(NBD_HS_DONE) | BIT(NBD_HS_FAILED),
+                     BIT(NBD_HS_STARTTLS) | BIT(NBD_HS_DONE) | BIT(NBD_HS_FAILED),
+    [NBD_HS_STARTTLS] = BIT(NBD_HS_REPLY) | BIT(NBD_HS_FAILED),
     [NBD_HS_PAYLOAD] =
         BIT(NBD_HS_REPLY) | BIT(NBD_HS_EXPORT) | BIT(NBD_HS_DONE) | BIT(NBD_HS_FAILED),
     [NBD_HS_EXPORT] = BIT(NBD_HS_DONE) | BIT(NBD_HS_FAILED),
@@ -37,9 +38,14 @@ PRINTF(2, 3) static void fail(struct nbd_handshake *hs, const char *fmt, ...)
     enter(hs, NBD_HS_FAILED);
 }
 
-void nbd_handshake_init(struct nbd_handshake *hs, const char *export, const char *context)
+void nbd_handshake_init(struct nbd_handshake *hs, const char *export, const char *context, bool tls)
 {
-    *hs = (struct nbd_handshake){ .state = NBD_HS_MAGIC, .export = export, .context = context };
+    *hs = (struct nbd_handshake){
+        .state = NBD_HS_MAGIC,
+        .export = export,
+        .context = context,
+        .tls = tls,
+    };
 }
 
 void nbd_handshake_fini(struct nbd_handshake *hs)
@@ -122,9 +128,11 @@ static const struct {
     { NBD_REP_ERR_TOO_BIG, false, "Payload too big for" },
 };
 
+/* A server that refused is told that we leave, so that it need not take it for a broken connection. */
 static void refused(struct nbd_handshake *hs, const uint8_t *text, size_t len)
 {
     const char *what = "Unknown error code when asking for";
+    uint8_t leave[NBD_OPTION_BYTES];
     bool bare = false;
 
     for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
@@ -141,6 +149,8 @@ static void refused(struct nbd_handshake *hs, const uint8_t *text, size_t len)
         err_hint_append(hs->err, "Did you forget a valid tls-creds?\n");
     if (len)
         err_hint_append(hs->err, "server reported: %.*s\n", (int)len, (const char *)text);
+    nbd_option_store(leave, NBD_OPT_ABORT, 0);
+    str_addn(&hs->out, leave, sizeof(leave));
 }
 
 /* ---- Replies ---- */
@@ -263,11 +273,39 @@ static void go_reply(struct nbd_handshake *hs, const uint8_t *data, size_t len)
     }
 }
 
+static void starttls_reply(struct nbd_handshake *hs, const uint8_t *data, size_t len)
+{
+    if (hs->reply_type & NBD_REP_ERROR && hs->reply_type != NBD_REP_ERR_UNSUP)
+        refused(hs, data, len);
+    else if (hs->reply_type == NBD_REP_ERR_UNSUP)
+        fail(hs, "Server don't support STARTTLS option");
+    else if (hs->reply_type != NBD_REP_ACK)
+        fail(hs, "Server answered option %u (%s) with unexpected reply %u (%s)", hs->option,
+             nbd_option_name(hs->option), hs->reply_type, nbd_reply_type_name(hs->reply_type));
+    else if (len)
+        fail(hs, "Option %u ('%s') response length is %zu (it should be zero)", hs->option,
+             nbd_option_name(hs->option), len);
+    else
+        enter(hs, NBD_HS_STARTTLS);
+}
+
+void nbd_handshake_tls_done(struct nbd_handshake *hs, struct err *err)
+{
+    check(hs->state == NBD_HS_STARTTLS);
+    if (err) {
+        hs->err = err;
+        enter(hs, NBD_HS_FAILED);
+    } else {
+        send_option(hs, NBD_OPT_STRUCTURED_REPLY, NULL);
+    }
+}
+
 static void handle_reply(struct nbd_handshake *hs, const uint8_t *data)
 {
     size_t len = hs->reply_len;
 
     switch (hs->option) {
+    case NBD_OPT_STARTTLS: starttls_reply(hs, data, len); break;
     case NBD_OPT_STRUCTURED_REPLY: structured_reply(hs); break;
     case NBD_OPT_SET_META_CONTEXT: meta_reply(hs, data, len); break;
     case NBD_OPT_GO: go_reply(hs, data, len); break;
@@ -314,7 +352,11 @@ static void server_flags(struct nbd_handshake *hs, uint16_t flags)
     hs->no_zeroes = flags & NBD_HS_NO_ZEROES;
     put_be32(&hs->out, flags & NBD_HS_KNOWN);
     /* A server that is not "fixed" drops clients for unknown options: only EXPORT_NAME is safe. */
-    if (flags & NBD_HS_FIXED_NEWSTYLE)
+    if (hs->tls && !(flags & NBD_HS_FIXED_NEWSTYLE))
+        fail(hs, "Server does not support STARTTLS");
+    else if (hs->tls)
+        send_option(hs, NBD_OPT_STARTTLS, NULL);
+    else if (flags & NBD_HS_FIXED_NEWSTYLE)
         send_option(hs, NBD_OPT_STRUCTURED_REPLY, NULL);
     else
         send_export_name(hs);
@@ -329,6 +371,7 @@ size_t nbd_handshake_need(const struct nbd_handshake *hs)
     case NBD_HS_REPLY: return NBD_OPTION_REPLY_BYTES;
     case NBD_HS_PAYLOAD: return hs->reply_len;
     case NBD_HS_EXPORT: return hs->no_zeroes ? 10 : 10 + NBD_EXPORT_NAME_PAD;
+    case NBD_HS_STARTTLS:
     case NBD_HS_DONE:
     case NBD_HS_FAILED:
     case NBD_HS_STATE_COUNT: break;
@@ -354,6 +397,7 @@ void nbd_handshake_input(struct nbd_handshake *hs, const uint8_t *bytes)
         hs->info.flags = load_be16(bytes + 8);
         check_export(hs);
         return;
+    case NBD_HS_STARTTLS:
     case NBD_HS_DONE:
     case NBD_HS_FAILED:
     case NBD_HS_STATE_COUNT: break;
@@ -361,7 +405,7 @@ void nbd_handshake_input(struct nbd_handshake *hs, const uint8_t *bytes)
     unreachable();
 }
 
-void nbd_handshake_broken(struct nbd_handshake *hs, int result)
+void nbd_handshake_broken(struct nbd_handshake *hs, int result, const char *why)
 {
     static const char *const what[NBD_HS_STATE_COUNT] = {
         [NBD_HS_MAGIC] = "initial magic",  [NBD_HS_SERVER_MAGIC] = "server magic",
@@ -375,5 +419,5 @@ void nbd_handshake_broken(struct nbd_handshake *hs, int result)
         fail(hs, "Failed to read %s: Unexpected end-of-file before all data were read",
              what[hs->state]);
     else
-        fail(hs, "Failed to read %s: %s", what[hs->state], strerror(-result));
+        fail(hs, "Failed to read %s: %s", what[hs->state], why ? why : strerror(-result));
 }

@@ -15,6 +15,7 @@
 #include "emu/base/fsm.h"
 #include "emu/base/nstime.h"
 #include "emu/base/trace.h"
+#include "emu/crypto/tls_stream.h"
 #include "emu/storage/drivers/nbd/client.h"
 
 #define RETRY_NS (1 * NS_PER_SEC) /* Between two tries to connect, with open-timeout. */
@@ -41,6 +42,8 @@ void nbd_client_unref(struct nbd_client *c)
     if (atomic_fetch_sub(&c->refs, 1) > 1)
         return;
     nbd_handshake_fini(&c->hs);
+    tls_creds_unref(c->tls_creds);
+    xfree(c->tls_hostname);
     nbd_address_fini(&c->address);
     err_free(c->error);
     xfree(c->export);
@@ -170,7 +173,7 @@ static void handshake_received(struct op *op)
         return;
     }
     if (op->result <= 0) {
-        nbd_handshake_broken(&c->hs, (int)op->result);
+        nbd_handshake_broken(&c->hs, (int)op->result, stream_error(c->stream));
     } else {
         c->rx_len += (size_t)op->result;
         if (c->rx_len == nbd_handshake_need(&c->hs)) {
@@ -191,7 +194,7 @@ static void handshake_sent(struct op *op)
     }
     str_clear(&c->hs.out);
     if (op->result < 0)
-        nbd_handshake_broken(&c->hs, (int)op->result);
+        nbd_handshake_broken(&c->hs, (int)op->result, stream_error(c->stream));
     handshake_next(c);
 }
 
@@ -209,11 +212,35 @@ static void handshake_over(struct nbd_client *c)
     nbd_client_opened(c);
 }
 
+static void tls_done(void *arg, struct err *err)
+{
+    struct nbd_client *c = arg;
+
+    nbd_handshake_tls_done(&c->hs, err);
+    handshake_next(c);
+}
+
+static void start_tls(struct nbd_client *c)
+{
+    const struct tls_options options = {
+        .creds = c->tls_creds,
+        .hostname = c->tls_hostname ? c->tls_hostname : c->address.host,
+    };
+    struct err *err = tls_start(c->stream, &options, tls_done, c, &c->stream);
+
+    if (err)
+        nbd_link_die(c, err);
+}
+
 /* What is to be sent goes first; then the next bytes are awaited. */
 static void handshake_next(struct nbd_client *c)
 {
-    if (nbd_handshake_over(&c->hs)) {
+    if (nbd_handshake_over(&c->hs) && !c->hs.out.len) {
         handshake_over(c);
+        return;
+    }
+    if (c->hs.state == NBD_HS_STARTTLS) {
+        start_tls(c);
         return;
     }
     if (c->hs.out.len) {
@@ -275,6 +302,7 @@ static void connected(struct op *op)
     if (atomic_load(&c->yanked)) /* It came when there was no descriptor to shut. */
         stream_shutdown(c->stream);
     stream_set_nodelay(c->stream, true);
+    nbd_handshake_init(&c->hs, c->export, c->context, c->tls_creds != NULL);
     handshake_next(c);
 }
 
