@@ -103,6 +103,37 @@ def a_read_only_disk_is_not_written():
 
 
 @check
+def a_disk_is_reopened_with_other_options():
+    image()
+    equal(talk("reopen -r", "write 0 512", "reopen -w", "write -q 0 512", expect=1),
+          "emu-io: Block node is read-only\n", "text of read-only and back")
+    equal(talk("reopen -o cache-size=1M", "reopen -o l2-cache-size=512k", "reopen -o refcount-cache-size=128k"), "",
+          "the parts of the cache override its total")
+
+
+@check_each(
+    ("reopen -o driver=raw", "Cannot change the option 'driver'"),
+    ("reopen -o file.node-name=x", "Cannot change the option 'node-name'"),
+    ("reopen -r -o read-only=on", "Cannot set both -r/-w and 'read-only'"),
+    ("reopen -c none -o cache.direct=on", "Cannot set both -c and the cache options"),
+    ("reopen -o overlap-check=none,overlap-check.template=all",
+     "Conflicting values for qcow2 options 'overlap-check' ('none') and 'overlap-check.template' ('all')"),
+    ("reopen -o refcount-cache-size=256T", "Refcount cache size too big"),
+)
+def wrong_new_options_are_refused(command, text):
+    image()
+    equal(talk(command, expect=1), f"emu-io: {text}\n", "text")
+
+
+@check
+def a_disk_is_described():
+    image()
+    text = talk("info")
+    equal(text.split("\n")[:5], ["format name: qcow2", "cluster size: 64 KiB", "vm state offset: 512 MiB",
+                                 "Format specific information:", "    compat: 1.1"], "information")
+
+
+@check
 def lines_come_from_the_input():
     image()
     done = subprocess.run([program("emu-io"), "-f", "qcow2", "x"], input="length\n\nquit\nlength\n", capture_output=True,
