@@ -324,6 +324,16 @@ static bool all_quiet(struct reopen *r)
     return true;
 }
 
+static void commit_drivers(struct reopen *r, bool protocols)
+{
+    vec_for_each(at, &r->entries) {
+        const struct driver *driver = (*at)->node->driver;
+
+        if (driver->is_protocol == protocols && driver->reopen_commit)
+            driver->reopen_commit((*at)->node);
+    }
+}
+
 static void commit(struct reopen *r)
 {
     vec_for_each(at, &r->entries) {
@@ -340,10 +350,9 @@ static void commit(struct reopen *r)
             entry->children[i].from = NULL;
         }
     }
-    vec_for_each(at, &r->entries) {
-        if ((*at)->node->driver->reopen_commit)
-            (*at)->node->driver->reopen_commit((*at)->node);
-    }
+    /* Formats may write as soon as they are committed: the files below have to be the new ones by then. */
+    commit_drivers(r, true);
+    commit_drivers(r, false);
 }
 
 /* Requests of nodes above (metadata written back) may still come: commits wait until there are none. */

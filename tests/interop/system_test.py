@@ -197,6 +197,20 @@ def objects_have_paths():
 
 
 @check
+def a_disk_with_a_stored_bitmap_becomes_writable():
+    with tempfile.TemporaryDirectory() as folder:
+        image = os.path.join(folder, "disk")
+        for words in (("create", "-q", "-f", "qcow2", image, "1M"), ("bitmap", "--add", image, "b")):
+            subprocess.run([ours("emu-img"), *words], check=True, timeout=30)
+        with Machine("-drive", f"if=none,id=d,node-name=n,read-only=on,format=qcow2,file={image}") as vm:
+            vm.qmp.run("blockdev-reopen", options=[{"node-name": "n", "driver": "qcow2", "read-only": False,
+                                                    "file": {"driver": "file", "filename": image}}])
+            equal(vm.qmp.run("query-block")[0]["inserted"]["ro"], False, "read-only")
+            equal(vm.hmp('qemu-io d "write 0 4k"'), "")
+            equal(vm.qmp.run("query-block")[0]["inserted"]["dirty-bitmaps"][0]["count"], 65536, "dirty bytes")
+
+
+@check
 def lists_for_scripts():
     run = lambda *options: subprocess.run([ours("emu-system-x86_64"), *options], capture_output=True, text=True,
                                           check=True, timeout=30).stdout
