@@ -221,6 +221,7 @@ const struct driver *probe_bytes(const struct graph *graph, const uint8_t *buf, 
 /* emu/storage/drivers/table.c */
 extern const struct driver *const all_drivers[]; /* NULL-terminated. */
 extern const struct driver driver_blkdebug;
+extern const struct driver driver_compress, driver_copy_on_read;
 extern const struct driver driver_throttle;
 extern const struct driver driver_file, driver_raw, driver_null_co, driver_null_aio, driver_qcow2,
     driver_nbd;

@@ -6,6 +6,8 @@ const struct driver *const all_drivers[] = {
     &driver_blkdebug,    /* errors and breakpoints by rules, for tests */
     &driver_bochs,       /* growing Bochs images, read only */
     &driver_cloop,       /* compressed loop images, read only */
+    &driver_compress,    /* stores all that is written compressed */
+    &driver_copy_on_read, /* stores what is read from backing files */
     &driver_dmg,         /* Apple disk images, read only */
     &driver_file,        /* files and devices of the host */
     &driver_luks,        /* LUKS volumes */
