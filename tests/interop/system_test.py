@@ -172,6 +172,7 @@ def people_get_their_answers_over_qmp():
         equal(vm.hmp("info version"), "10.0.2\r\n")
         equal(vm.hmp("info block-jobs"), "No active jobs\r\n")
         equal(vm.hmp('qemu-io n "read 0 4k"'), "")
+        equal(vm.hmp('qemu-io zz "read 0 4k"'), "Error: Cannot find device='' nor node-name='zz'\r\n")
         equal(vm.hmp("eject zz"), "Error: Device 'zz' not found\r\n")
         equal(vm.hmp("info block").split("\r\n")[1],
               "    Attached to:      /machine/peripheral/d/virtio-backend")

@@ -89,7 +89,7 @@ static struct err *io_edge(struct hmp_call *call, struct io_call *io, struct edg
         return err_new_class(ERR_DEVICE_NOT_FOUND, "Device '%s' not found", name);
     node = graph_find(graph, name);
     if (!node)
-        return err_new("Cannot find device='%s' nor node-name='%s'", name, name);
+        return err_new("Cannot find device='' nor node-name='%s'", name);
     TRY(edge_attach(node, "root", &io_parent, io, 0, PERM_ALL, &io->own));
     *out = io->own;
     return NULL;
