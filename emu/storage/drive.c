@@ -191,21 +191,6 @@ static struct err *check_aio(const char *aio)
     return err_new("invalid aio option");
 }
 
-/* Puts the members of `from` into `into`, whose own they replace. */
-static void merge(struct json *into, const struct json *from)
-{
-    struct json *value, *mine;
-    const char *key;
-
-    json_object_for_each(from, i, key, value) {
-        mine = json_object_get(into, key);
-        if (mine && json_type_of(mine) == JSON_OBJECT && json_type_of(value) == JSON_OBJECT)
-            merge(mine, value);
-        else
-            json_object_set(into, key, json_ref(value));
-    }
-}
-
 /* What is left of the text are options of the node. */
 static struct err *node_options(struct json *flat, struct drive *drive, char *file)
 {
@@ -230,8 +215,7 @@ static struct err *node_options(struct json *flat, struct drive *drive, char *fi
         json_object_set_str(flat, "read-only", drive->read_only ? "on" : "off");
     TRY(keyval_nest(flat, &nested));
     if (file && *file) {
-        TRY(node_options_from_filename(file, json_object_get_str(nested, "driver"), &options));
-        merge(options, nested);
+        TRY(node_options_from_both(file, nested, &options));
     } else {
         options = json_ref(nested);
     }
@@ -335,7 +319,7 @@ struct err *drive_parse(const char *text, const char *file, const char *implied,
     TRY(keyval_parse_flags(text, NULL, KEYVAL_LEGACY_BOOL | KEYVAL_FLAT, NULL, &flat));
     if (implied) {
         TRY(keyval_parse_flags(implied, NULL, KEYVAL_LEGACY_BOOL | KEYVAL_FLAT, NULL, &more));
-        merge(flat, more);
+        node_options_merge(flat, more);
     }
     if (file)
         json_object_set_str(flat, "file", file);

@@ -1,6 +1,7 @@
 /* Names of images to options. */
 #include "emu/base/alloc.h"
 #include "emu/base/json.h"
+#include "emu/base/json_parse.h"
 #include "emu/base/json_write.h"
 #include "emu/storage/node.h"
 #include "emu/storage/open.h"
@@ -68,6 +69,36 @@ static void names_become_options(void)
     }
 }
 
+/* Checked against the peer: emu-io -c "open -o GIVEN NAME". */
+static void a_name_goes_to_the_driver_that_takes_it(void)
+{
+    static const char *const cases[][3] = {
+        { "a", "{}", "{\"file\": {\"driver\": \"file\", \"filename\": \"a\"}}" },
+        { "a", "{\"driver\": \"raw\", \"file\": {\"driver\": \"qcow2\"}}",
+          "{\"file\": {\"file\": {\"driver\": \"file\", \"filename\": \"a\"}, \"driver\": \"qcow2\"}, "
+          "\"driver\": \"raw\"}" },
+        { "a", "{\"file\": {\"driver\": \"blkdebug\"}}",
+          "{\"file\": {\"image\": {\"driver\": \"file\", \"filename\": \"a\"}, \"driver\": \"blkdebug\"}}" },
+        { "a", "{\"driver\": \"file\", \"locking\": \"off\"}",
+          "{\"driver\": \"file\", \"filename\": \"a\", \"locking\": \"off\"}" },
+        { "json:{\"file\": {\"driver\": \"null-co\"}}", "{\"driver\": \"raw\"}",
+          "{\"file\": {\"driver\": \"null-co\"}, \"driver\": \"raw\"}" },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct json *given = NULL, *options = NULL;
+        char *text;
+
+        EXPECT_OK(json_parse_text(cases[i][1], &given));
+        EXPECT_OK(node_options_from_both(cases[i][0], given, &options));
+        text = json_to_text(options, JSON_COMPACT);
+        EXPECT_STR(text, cases[i][2]);
+        xfree(text);
+        json_free(given);
+        json_free(options);
+    }
+}
+
 static void backing_names_are_relative_to_the_image(void)
 {
     static const char *const cases[][3] = {
@@ -84,4 +115,5 @@ static void backing_names_are_relative_to_the_image(void)
     }
 }
 
-TEST_LIST(TEST(names_become_options), TEST(backing_names_are_relative_to_the_image));
+TEST_LIST(TEST(names_become_options), TEST(a_name_goes_to_the_driver_that_takes_it),
+          TEST(backing_names_are_relative_to_the_image));

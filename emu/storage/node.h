@@ -184,6 +184,15 @@ void node_open(struct graph *graph, const struct json *options, unsigned flags, 
  */
 struct err *node_options_from_filename(const char *filename, const char *format,
                                        struct json **out) MUST_USE;
+/*
+ * The same of a name with options given beside it, which win. A driver that is given for a level takes the name
+ * itself or hands it to its "file": "a.img" with {"driver": "raw", "file": {"driver": "qcow2"}} is the file of the
+ * qcow2 image below raw.
+ */
+struct err *node_options_from_both(const char *filename, const struct json *given,
+                                   struct json **out) MUST_USE;
+/* Puts the members of `from` into `into`, whose own they replace; objects in both are merged. */
+void node_options_merge(struct json *into, const struct json *from);
 
 /*
  * Makes a filter above an open node at once, without options: driver->open is not called. name

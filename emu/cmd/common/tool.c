@@ -191,31 +191,6 @@ static struct err *set_aio(struct json *options, const char *mode)
     return NULL;
 }
 
-/* Options given beside the name win over what it implies. */
-static void merge_options(struct json *options, const struct json *more)
-{
-    const char *key;
-    struct json *value, *old;
-
-    json_object_for_each(more, i, key, value) {
-        old = json_object_get(options, key);
-        if (!old || json_type_of(old) != JSON_OBJECT || json_type_of(value) != JSON_OBJECT) {
-            json_object_set(options, key, json_ref(value));
-            continue;
-        }
-        if (json_object_has(old, "filename") && json_object_has(value, "driver") &&
-            !json_equal(json_object_get(old, "driver"), json_object_get(value, "driver"))) {
-            /* The name is that of a file, and the driver one for what is in it. */
-            struct json *outer = json_object();
-
-            json_object_set(outer, "file", json_ref(old));
-            json_object_set(options, key, outer);
-            old = outer;
-        }
-        merge_options(old, value);
-    }
-}
-
 static void wrap(struct json **options, const char *driver)
 {
     struct json *outer = json_object();
@@ -225,17 +200,30 @@ static void wrap(struct json **options, const char *driver)
     *options = outer;
 }
 
-/* The options object of an image as the command line names it. */
-static struct err *spec_options(const struct image_spec *spec, const struct json *more,
-                                struct json **out)
+/* The name, the format and options given beside them. */
+static struct err *name_options(const struct image_spec *spec, struct json **out)
 {
-    const char *driver = more ? json_object_get_str(more, "driver") : NULL;
+    CLEANUP(json_free) struct json *given = NULL;
+
+    if (spec->options)
+        TRY(keyval_parse(spec->options, NULL, &given));
+    else
+        given = json_object();
+    if (spec->format && !json_object_has(given, "driver"))
+        json_object_set_str(given, "driver", spec->format);
+    if (*spec->name || !spec->options)
+        return node_options_from_both(spec->name, given, out);
+    *out = json_ref(given);
+    return NULL;
+}
+
+/* The options object of an image as the command line names it. */
+static struct err *spec_options(const struct image_spec *spec, struct json **out)
+{
     struct json *options;
 
-    if (!spec->image_opts && !*spec->name && spec->options) {
-        options = json_object();
-    } else if (!spec->image_opts) {
-        TRY(node_options_from_filename(spec->name, driver ? driver : spec->format, &options));
+    if (!spec->image_opts) {
+        TRY(name_options(spec, &options));
     } else if (str_has_prefix(spec->name, "json:")) {
         TRY(json_parse(spec->name + 5, strlen(spec->name + 5), &options));
     } else {
@@ -244,6 +232,16 @@ static struct err *spec_options(const struct image_spec *spec, const struct json
     if (json_type_of(options) != JSON_OBJECT) {
         json_free(options);
         return err_new("Could not open '%s': expected an object of options", spec->name);
+    }
+    if (spec->image_opts && spec->options) {
+        CLEANUP(json_free) struct json *more = NULL;
+        struct err *err = keyval_parse(spec->options, NULL, &more);
+
+        if (err) {
+            json_free(options);
+            return err;
+        }
+        node_options_merge(options, more);
     }
     if (!json_object_has(options, "read-only"))
         json_object_set_bool(options, "read-only", !spec->writable);
@@ -259,15 +257,10 @@ static struct err *open_node(struct tool *tool, const struct image_spec *spec,
                              struct waiter *waiter)
 {
     CLEANUP(json_free) struct json *options = NULL;
-    CLEANUP(json_free) struct json *more = NULL;
 
     if (!tool_cache_valid(spec->cache))
         return err_new("Invalid cache option: %s", spec->cache);
-    if (spec->options)
-        TRY(keyval_parse(spec->options, NULL, &more));
-    TRY(spec_options(spec, more, &options));
-    if (more)
-        merge_options(options, more);
+    TRY(spec_options(spec, &options));
     set_cache_mode(options, spec->cache);
     TRY(set_discard(options, spec->discard));
     TRY(set_aio(options, spec->aio));
