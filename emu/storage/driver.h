@@ -223,6 +223,7 @@ extern const struct driver *const all_drivers[]; /* NULL-terminated. */
 extern const struct driver driver_blkdebug;
 extern const struct driver driver_compress, driver_copy_on_read;
 extern const struct driver driver_throttle;
+extern const struct driver driver_host_device, driver_host_cdrom;
 extern const struct driver driver_file, driver_raw, driver_null_co, driver_null_aio, driver_qcow2,
     driver_nbd;
 extern const struct driver driver_luks;

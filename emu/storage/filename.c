@@ -229,12 +229,18 @@ static struct err *protocol_options(const char *filename, struct json **out)
     } else if (str_has_prefix(filename, "blkverify:")) {
         json_object_set_str(options, "driver", "blkverify");
         err = parse_blkverify(filename + len + 1, options);
+    } else if (str_has_prefix(filename, "host_device:") ||
+               str_has_prefix(filename, "host_cdrom:")) {
+        json_object_set(options, "driver", json_strn(filename, len));
+        json_object_set_str(options, "filename", filename + len + 1);
     } else if (str_has_prefix(filename, "file:") || !len) {
         const char *path = len ? filename + len + 1 : filename;
         /* A path with a colon must not be taken for a protocol when it is read again. */
         char *plain = protocol_len(path) ? xasprintf("./%s", path) : xstrdup(path);
 
-        json_object_set_str(options, "driver", "file");
+        /* What is in /dev is looked at when it is opened: a disk, or a file after all. */
+        if (!str_has_prefix(path, "/dev/"))
+            json_object_set_str(options, "driver", "file");
         json_object_set_str(options, "filename", plain);
         xfree(plain);
     } else {
@@ -288,10 +294,16 @@ static struct err *json_options(const char *text, const char *format, struct jso
     return NULL;
 }
 
+static bool is_file_driver(const char *name)
+{
+    return str_eq(name, "file") || str_eq(name, "host_device") || str_eq(name, "host_cdrom");
+}
+
 struct err *node_options_from_filename(const char *filename, const char *format, struct json **out)
 {
     const char *rest = str_after_prefix(filename, "json:");
     struct json *protocol, *options;
+    const char *implied;
 
     if (rest)
         return json_options(rest, format, out);
@@ -301,7 +313,9 @@ struct err *node_options_from_filename(const char *filename, const char *format,
     }
     TRY(protocol_options(filename, &protocol));
     /* The caller wants the protocol itself. */
-    if (format && str_eq(format, json_object_get_str(protocol, "driver"))) {
+    implied = json_object_get_str(protocol, "driver");
+    if (format && (str_eq(format, implied) || (!implied && is_file_driver(format)))) {
+        json_object_set_str(protocol, "driver", format);
         *out = protocol;
         return NULL;
     }

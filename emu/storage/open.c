@@ -31,6 +31,8 @@ struct opening {
     struct err *err;
     struct close_ticket ticket;
     struct task task;
+    struct op op; /* Looking at what a name is. */
+    struct file_stat stat;
 };
 
 static void next_child(struct opening *o);
@@ -489,6 +491,15 @@ static void probe_file_opened(void *arg, struct node *file, struct err *err)
     probe_format(file, probed, o);
 }
 
+static void looked_at(struct op *op)
+{
+    struct opening *o = container_of(op, struct opening, op);
+    bool is_device = op->result >= 0 && (o->stat.is_block || o->stat.is_char);
+
+    /* That it is not there is said by the driver. */
+    probed(o, driver_find(o->graph, is_device ? "host_device" : "file"), NULL);
+}
+
 static void open_for_probe(struct opening *o)
 {
     struct json *file = json_object_get(o->options, "file");
@@ -497,7 +508,10 @@ static void open_for_probe(struct opening *o)
     struct err *err;
 
     if (!file && json_object_get_str(o->options, "filename")) {
-        probed(o, driver_find(o->graph, "file"), NULL); /* What only has a name is a plain file. */
+        /* What only has a name is a file or a disk of the host. */
+        o->op.done = looked_at;
+        reactor_path_stat(o->graph->reactor, &o->op, json_object_get_str(o->options, "filename"),
+                          &o->stat);
         return;
     }
     if (!file) {

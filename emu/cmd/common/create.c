@@ -40,6 +40,7 @@ static struct err *find_protocol(const char *filename, struct json **out)
     *out = json_ref(json_object_get(options, "file"));
     if (!*out)
         *out = json_ref(options);
+    json_object_add(*out, "driver", json_str("file")); /* What may be a disk. */
     return NULL;
 }
 

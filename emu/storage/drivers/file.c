@@ -1,5 +1,9 @@
-/* Driver "file": an image in a host file or block device. Opening, closing and facts. */
+/*
+ * Drivers "file", "host_device" and "host_cdrom": an image in a file or device of the host. Opening, closing and
+ * facts.
+ */
 #include <errno.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "emu/base/alloc.h"
@@ -22,14 +26,22 @@ static void open_end(struct file_state *state, struct err *err)
     state->done(state->arg, err);
 }
 
+static struct err *wrong_kind(const struct file_state *state)
+{
+    if (state->node->driver == &driver_file)
+        return err_new("'file' driver requires '%s' to be a regular file", state->path);
+    return err_new("'%s' driver requires '%s' to be either a character or block device",
+                   state->node->driver->name, state->path);
+}
+
 static struct err *accept_file(struct file_state *state)
 {
+    bool is_device = state->stat.is_block || state->stat.is_char;
     struct node *node = state->node;
 
-    if (state->stat.is_dir)
-        return err_set_errnum(err_new("Could not open '%s': Is a directory", state->path), EISDIR);
-    if (!state->stat.is_regular && !state->stat.is_block && !state->stat.is_char)
-        return err_new("'file' driver requires '%s' to be a regular file", state->path);
+    /* A name outside of /dev may be a link to a disk: see filename.c. */
+    if (node->driver == &driver_file ? !state->stat.is_regular && !state->stat.is_block : !is_device)
+        return wrong_kind(state);
     state->real_size = state->stat.size;
     node->size = align_up_u64(state->stat.size, SECTOR);
     if (node->open.cache_direct) {
@@ -63,6 +75,10 @@ static void open_done(struct op *op)
         state->node->read_only = true;
         state->flags &= ~(unsigned)FILE_WRITE;
         reactor_file_open(op->reactor, op, state->path, state->flags, &state->file);
+        return;
+    }
+    if (result == -EISDIR && !(state->flags & FILE_WRITE)) {
+        open_end(state, wrong_kind(state));
         return;
     }
     if (result < 0) {
@@ -108,10 +124,13 @@ static struct err *read_options(struct node *node, struct opts *opts, struct fil
 
     TRY(opts_str_opt(opts, "filename", &filename));
     if (!filename || !*filename)
-        return err_new("The 'file' block driver requires a file name");
+        return err_new("The '%s' block driver requires a file name", node->driver->name);
     TRY(opts_enum_opt(opts, "locking", locking_names, ARRAY_LEN(locking_names), &locking));
     TRY(file_read_flags(opts, &node->open, node->read_only, &state->flags));
-    state->path = xstrdup(str_has_prefix(filename, "file:") ? filename + 5 : filename);
+    if (str_has_prefix(filename, node->driver->name) &&
+        filename[strlen(node->driver->name)] == ':')
+        filename += strlen(node->driver->name) + 1;
+    state->path = xstrdup(filename);
     xfree(node->filename);
     node->filename = xstrdup(state->path);
     state->locking = locking != LOCKING_OFF && !node->open.force_share;
@@ -179,9 +198,11 @@ static void facts_done(struct op *op)
         run->facts->have_actual_size = true;
     }
     run->facts->virtual_size = run->node->size;
-    run->facts->format_specific = json_object();
-    json_object_set_str(run->facts->format_specific, "type", "file");
-    json_object_set(run->facts->format_specific, "data", json_object());
+    if (run->node->driver == &driver_file) {
+        run->facts->format_specific = json_object();
+        json_object_set_str(run->facts->format_specific, "type", "file");
+        json_object_set(run->facts->format_specific, "data", json_object());
+    }
     run->done(run->arg, NULL);
     node_unref(run->node);
     xfree(run);
@@ -206,6 +227,48 @@ const struct driver driver_file = {
     .is_protocol = true,
     .has_variable_size = true,
     .can_grow = true,
+    .state_size = sizeof(struct file_state),
+    .req_size = sizeof(struct file_req),
+    .open = file_open,
+    .close = file_close,
+    .submit = file_submit,
+    .truncate = file_truncate,
+    .facts = file_facts,
+    .prepare_perm = file_prepare_perm,
+    .reopen_options = file_reopen_options,
+    .reopen_prepare = file_reopen_prepare,
+    .reopen_ready = file_reopen_ready,
+    .reopen_commit = file_reopen_commit,
+    .reopen_abort = file_reopen_abort,
+    .create = file_create,
+    .create_options = file_create_options,
+};
+
+const struct driver driver_host_device = {
+    .name = "host_device",
+    .is_protocol = true,
+    .has_variable_size = true,
+    .state_size = sizeof(struct file_state),
+    .req_size = sizeof(struct file_req),
+    .open = file_open,
+    .close = file_close,
+    .submit = file_submit,
+    .truncate = file_truncate,
+    .facts = file_facts,
+    .prepare_perm = file_prepare_perm,
+    .reopen_options = file_reopen_options,
+    .reopen_prepare = file_reopen_prepare,
+    .reopen_ready = file_reopen_ready,
+    .reopen_commit = file_reopen_commit,
+    .reopen_abort = file_reopen_abort,
+    .create = file_create,
+    .create_options = file_create_options,
+};
+
+const struct driver driver_host_cdrom = {
+    .name = "host_cdrom",
+    .is_protocol = true,
+    .has_variable_size = true,
     .state_size = sizeof(struct file_state),
     .req_size = sizeof(struct file_req),
     .open = file_open,

@@ -9,7 +9,9 @@ const struct driver *const all_drivers[] = {
     &driver_compress,    /* stores all that is written compressed */
     &driver_copy_on_read, /* stores what is read from backing files */
     &driver_dmg,         /* Apple disk images, read only */
-    &driver_file,        /* files and devices of the host */
+    &driver_file,        /* files of the host */
+    &driver_host_cdrom,  /* optical drives of the host */
+    &driver_host_device, /* disks of the host */
     &driver_luks,        /* LUKS volumes */
     &driver_nbd,         /* disks served over the network */
     &driver_null_aio,    /* no disk at all, answering later */
