@@ -33,13 +33,13 @@ static const struct create_option *options_of(const struct tool *tool, const cha
 static struct err *find_protocol(const char *filename, struct json **out)
 {
     CLEANUP(json_free) struct json *options = NULL;
+    const struct json *file;
 
     if (str_has_prefix(filename, "json:"))
         return err_new("Unknown protocol 'json'");
     TRY(node_options_from_filename(filename, "raw", &options));
-    *out = json_ref(json_object_get(options, "file"));
-    if (!*out)
-        *out = json_ref(options);
+    file = json_object_get(options, "file");
+    *out = json_copy(file ? file : options);
     json_object_add(*out, "driver", json_str("file")); /* What may be a disk. */
     return NULL;
 }

@@ -3,6 +3,7 @@
 
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
+#include "emu/object/iothread.h"
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/qmp_block_export.h" // Generated.
 
@@ -75,7 +76,7 @@ struct err *export_add_options(struct exports *exports,
         .writethrough = options->writethrough.set && options->writethrough.value,
     };
 
-    if (options->iothread)
+    if (options->iothread && !iothread_find(graph_objects(exports->graph), options->iothread))
         return err_new("iothread \"%s\" not found", options->iothread);
     TRY(take_type(options, &o));
     return export_add(exports, &o, done, arg);
