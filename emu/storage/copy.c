@@ -307,8 +307,12 @@ static struct part *part_new(struct range *range, uint64_t len)
     struct copy *copy = range->copy;
     struct part *part = pool_get(&copy->part_pool);
 
-    if (!part)
+    if (!part) {
+        /* With others in flight it is a matter of waiting for one; alone, of memory. */
+        if (copy->parts == 0)
+            failed(range, -ENOMEM, false);
         return NULL;
+    }
     *part = (struct part){ .copy = copy, .range = range, .offset = range->pos, .len = len };
     range->pending++;
     copy->parts++;

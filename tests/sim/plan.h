@@ -18,6 +18,7 @@ enum ending {
     END_SOURCE_ERROR,
     END_STALLED_CANCEL,
     END_STREAM_RESET, /* Of a target behind NBD. */
+    END_NO_MEMORY,    /* One allocation of a size that input decides fails. */
     ENDING_COUNT
 };
 

@@ -124,6 +124,9 @@ void scene_maybe_crash(struct scene *s)
         .driver = "qcow2", .file = "source", .size = s->plan.size, .discards = s->plan.discards
     };
 
+    /* What looks at a crash has memory. */
+    if (s->plan.ending == END_NO_MEMORY && s->struck)
+        return;
     if (s->plan.crash_points == 0 || !rng_chance(&s->rng, 1, 150))
         return;
     /* Between the request and the pivot nobody can say which disk the guest is on. */
@@ -297,6 +300,7 @@ static void strike(struct scene *s)
         break;
     case END_CANCEL: cancel(s); break;
     case END_STREAM_RESET: sim_stream_reset(sim, SCENE_SOCKET); break;
+    case END_NO_MEMORY: alloc_fail_after(1 + rng_below(&s->rng, 12)); break;
     case ENDING_COUNT: break;
     }
 }
@@ -449,6 +453,7 @@ static void play(struct scene *s)
     s->guest.left = 20 + rng_below(&s->rng, 150);
     guest_start(&s->guest);
     scene_run_job(s);
+    alloc_fail_reset();
     sim_fault_clear(sim);
     sim_file_limit(sim, scene_target_file(s), UINT64_MAX);
     sim_stream_stall(sim, SCENE_SOCKET, false);

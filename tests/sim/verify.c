@@ -77,7 +77,8 @@ static uint64_t errors_allowed(const struct scene *s)
         break;
     case END_TARGET_FULL:
     case END_STREAM_RESET:
-        if (!mirror)
+    case END_NO_MEMORY:
+        if (!mirror || s->plan.ending == END_NO_MEMORY)
             return UINT64_MAX;
         break;
     case END_WELL:

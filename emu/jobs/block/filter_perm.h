@@ -11,7 +11,8 @@
 /* First member of the state of a filter. */
 struct filter_perm {
     uint32_t taken;
-    bool unshare_writes; /* While anybody uses the filter, only through it may the child be written. */
+    bool
+        unshare_writes; /* While anybody uses the filter, only through it may the child be written. */
     bool share_all; /* Others may write below: the job sees to it that it looks right from above. */
 };
 

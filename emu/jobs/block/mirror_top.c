@@ -112,7 +112,11 @@ static bool start_tee(struct top_req *tr)
     const struct req *req = tr->parent;
     struct tee *tee;
 
-    if (!top->options.wanted(top->options.owner))
+    /*
+     * What a discard leaves is each disk's choice, and a target that missed an earlier write would keep
+     * what it had: the range stays dirty, and is copied.
+     */
+    if (req->kind == REQ_DISCARD || !top->options.wanted(top->options.owner))
         return false;
     tee = NEW(struct tee);
     if (req->kind == REQ_WRITE) {
