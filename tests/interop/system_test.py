@@ -110,6 +110,22 @@ def devices_of_a_disk_have_one_thread():
 
 
 @check
+def the_thread_of_a_used_disk_stays():
+    with Machine("-blockdev", NULL, "-blockdev", "null-co,node-name=m", "-object", "iothread,id=t",
+                 "-object", "secret,id=s,data=x", "-device", "virtio-blk,drive=n") as vm:
+        refused = lambda **arguments: vm.qmp.refused("x-blockdev-set-iothread", arguments)[1]
+        equal(refused(**{"node-name": "zz", "iothread": "t"}), "Failed to find node with node-name='zz'")
+        equal(refused(**{"node-name": "m", "iothread": "zz"}), "Cannot find iothread zz")
+        equal(refused(**{"node-name": "m", "iothread": "s"}), "Cannot find iothread s")
+        equal(refused(**{"node-name": "n", "iothread": "t"}),
+              "Node n is associated with a BlockBackend and could be in use (use force=true to override this check)")
+        equal(refused(**{"node-name": "n", "iothread": "t", "force": True}),
+              "Cannot change iothread of active block backend")
+        vm.qmp.run("x-blockdev-set-iothread", {"node-name": "n", "iothread": None, "force": True})
+        vm.qmp.run("x-blockdev-set-iothread", {"node-name": "m", "iothread": "t"})
+
+
+@check
 def media_come_and_go():
     with Machine("-blockdev", NULL, "-device", "virtio-scsi", "-device", "scsi-cd,id=cd") as vm:
         equal(vm.qmp.refused("blockdev-insert-medium", id="cd", node_name="n"),
@@ -209,6 +225,24 @@ def a_disk_with_a_stored_bitmap_becomes_writable():
             equal(vm.qmp.run("query-block")[0]["inserted"]["ro"], False, "read-only")
             equal(vm.hmp('qemu-io d "write 0 4k"'), "")
             equal(vm.qmp.run("query-block")[0]["inserted"]["dirty-bitmaps"][0]["count"], 65536, "dirty bytes")
+
+
+@check
+def types_have_properties():
+    with Machine() as vm:
+        names = lambda name: {p["name"]: p["type"] for p in vm.qmp.run("qom-list-properties", typename=name)}
+        equal(names("iothread")["poll-max-ns"], "int")
+        equal(names("scsi-hd")["bootindex"], "int32")
+        equal(vm.qmp.refused("qom-list-properties", typename="nope"), ("DeviceNotFound", "Class 'nope' not found"))
+
+
+@check
+def iothreads_are_listed():
+    with Machine("-object", "iothread,id=b,poll-max-ns=7", "-object", "secret,id=s,data=x") as vm:
+        vm.qmp.run("object-add", {"qom-type": "iothread", "id": "a", "aio-max-batch": 3})
+        b, a = vm.qmp.run("query-iothreads")
+        assert os.path.isdir(f"/proc/{vm.process.pid}/task/{a['thread-id']}"), a
+        equal((a["id"], a["aio-max-batch"], b["id"], b["poll-max-ns"]), ("a", 3, "b", 7))
 
 
 @check

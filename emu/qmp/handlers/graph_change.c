@@ -5,10 +5,12 @@
 #include "emu/base/alloc.h"
 #include "emu/base/str.h"
 #include "emu/jobs/block/chain.h"
+#include "emu/object/iothread.h"
 #include "emu/qmp/handlers/graph_picture.h"
 #include "emu/qmp/handlers/transaction.h"
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/qmp_block_chain.h" // Generated.
+#include "emu/qmp/qmp_block_core.h"  // Generated.
 #include "emu/storage/backend.h"
 #include "emu/storage/driver.h"
 #include "emu/storage/reopen.h"
@@ -246,6 +248,51 @@ static void x_blockdev_change_handler(struct qmp_call *call,
     qmp_reply(call, change_child(call->world->graph, args));
 }
 
+static bool has_user(const struct node *node)
+{
+    list_for_each(edge, &node->parents, struct edge, parent_link)
+        if (!edge->parent)
+            return true;
+    return false;
+}
+
+/* A device keeps the thread that it was made with. */
+static bool has_device_elsewhere(struct graph *graph, const struct node *node, const void *iothread)
+{
+    list_for_each(backend, graph_backends(graph), struct backend, link)
+        if (backend->root && backend->root->node == node && backend->ops &&
+            backend->iothread != iothread)
+            return true;
+    return false;
+}
+
+/* What may be chosen; the nodes' requests run in the one loop that all I/O threads share. */
+static struct err *set_iothread(struct graph *graph,
+                                const struct qapi_x_blockdev_set_iothread_args *args)
+{
+    const char *id = args->iothread->kind == QAPI_STR_OR_NULL_S ? args->iothread->u.s : NULL;
+    struct node *node = graph_find(graph, args->node_name);
+    struct iothread *iothread = NULL;
+
+    if (!node)
+        return err_new("Failed to find node with node-name='%s'", args->node_name);
+    if (!(args->force.set && args->force.value) && has_user(node))
+        return err_new("Node %s is associated with a BlockBackend and could be in use (use "
+                       "force=true to override this check)",
+                       node->name);
+    if (id && !(iothread = iothread_find(graph_objects(graph), id)))
+        return err_new("Cannot find iothread %s", id);
+    if (has_device_elsewhere(graph, node, iothread ? &iothread->base : NULL))
+        return err_new("Cannot change iothread of active block backend");
+    return NULL;
+}
+
+static void x_blockdev_set_iothread_handler(struct qmp_call *call,
+                                            const struct qapi_x_blockdev_set_iothread_args *args)
+{
+    qmp_reply(call, set_iothread(call->world->graph, args));
+}
+
 static void x_debug_query_block_graph_handler(struct qmp_call *call)
 {
     qmp_reply_json(call, graph_picture(call->world->graph));
@@ -262,6 +309,7 @@ const struct qmp_command_set graph_change_commands = {
                   QMP_COMMAND(blockdev_reopen, blockdev_reopen_handler),
                   QMP_COMMAND(block_set_write_threshold, block_set_write_threshold_handler),
                   QMP_COMMAND(x_blockdev_change, x_blockdev_change_handler),
+                  QMP_COMMAND(x_blockdev_set_iothread, x_blockdev_set_iothread_handler),
                   QMP_COMMAND(x_debug_query_block_graph, x_debug_query_block_graph_handler),
                   QMP_COMMAND(drive_backup, drive_backup_handler), QMP_COMMAND_END },
     .events = { NULL },

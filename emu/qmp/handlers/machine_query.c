@@ -1,11 +1,15 @@
 /* See machine_query.h. */
 #include "emu/qmp/handlers/machine_query.h"
 
+#include <unistd.h>
+
 #include "emu/base/alloc.h"
 #include "emu/machine/machine.h"
+#include "emu/object/iothread.h"
 #include "emu/qmp/handlers/world.h"
 #include "emu/qmp/qmp_machine.h" // Generated.
 #include "emu/qmp/qmp_misc.h"    // Generated.
+#include "emu/storage/node.h"
 
 static char *copy(const char *text) { return text ? xstrdup(text) : NULL; }
 
@@ -51,6 +55,29 @@ static void query_kvm(struct qmp_call *call)
     qmp_reply_query_kvm(call, &(struct qapi_kvm_info){ 0 });
 }
 
+/* The work of all of them is done by the main reactor's thread, which runs this. */
+static void query_iothreads(struct qmp_call *call)
+{
+    struct qapi_io_thread_info_list list = { 0 };
+
+    list_for_each(object, objects_list(graph_objects(call->world->graph)), struct object, link) {
+        struct iothread *iothread = iothread_find(object->registry, object->id);
+        struct qapi_io_thread_info *info;
+
+        if (!iothread)
+            continue;
+        info = qapi_io_thread_info_list_add(&list);
+        info->id = xstrdup(object->id);
+        info->thread_id = gettid();
+        info->poll_max_ns = iothread->poll_max_ns;
+        info->poll_grow = iothread->poll_grow;
+        info->poll_shrink = iothread->poll_shrink;
+        info->aio_max_batch = iothread->aio_max_batch;
+    }
+    qmp_reply_query_iothreads(call, &list);
+    qapi_io_thread_info_list_fini(&list);
+}
+
 const struct qmp_command_set machine_query_commands = {
     .commands = {
         QMP_COMMAND(query_machines, query_machines),
@@ -58,6 +85,7 @@ const struct qmp_command_set machine_query_commands = {
         QMP_COMMAND(query_name, query_name),
         QMP_COMMAND(query_target, query_target),
         QMP_COMMAND(query_kvm, query_kvm),
+        QMP_COMMAND(query_iothreads, query_iothreads),
         QMP_COMMAND_END,
     },
 };

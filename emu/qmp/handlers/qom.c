@@ -69,10 +69,10 @@ static void list_device(struct device *dev, struct qapi_object_property_info_lis
         add_row(list, bus->name, xasprintf("child<%s>", bus->type->name));
 }
 
-static void list_object(const struct object *object, struct qapi_object_property_info_list *list)
+static void list_type(const struct object_type *type, struct qapi_object_property_info_list *list)
 {
     add_row(list, "type", xstrdup("string"));
-    for (const struct object_property *prop = object->type->properties; prop && prop->name; prop++)
+    for (const struct object_property *prop = type->properties; prop && prop->name; prop++)
         add_row(list, prop->name, xstrdup(prop->type));
 }
 
@@ -116,7 +116,7 @@ static void qom_list(struct qmp_call *call, const struct qapi_qom_list_args *arg
     else if (place.dev)
         list_device(place.dev, &list);
     else
-        list_object(place.object, &list);
+        list_type(place.object->type, &list);
     qmp_reply_qom_list(call, &list);
     qapi_object_property_info_list_fini(&list);
 }
@@ -236,12 +236,57 @@ static void qom_list_types(struct qmp_call *call, const struct qapi_qom_list_typ
     qapi_object_type_info_list_fini(&list);
 }
 
+/* ---- qom-list-properties ---- */
+
+static void list_class(const struct device_class *class,
+                       struct qapi_object_property_info_list *list)
+{
+    const struct prop *prop;
+
+    add_row(list, "type", xstrdup("string"));
+    for (size_t i = 0; (prop = class_prop_at(class, i)); i++) {
+        add_row(list, prop->name, xstrdup(prop->kind->type));
+        list->items[list->len - 1].description = prop->desc ? xstrdup(prop->desc) : NULL;
+    }
+}
+
+static const struct object_type *object_type_find(struct graph *graph, const char *name)
+{
+    const struct object_type *const *types = objects_types(graph_objects(graph));
+
+    for (size_t i = 0; types[i]; i++)
+        if (str_eq(types[i]->name, name))
+            return types[i];
+    return NULL;
+}
+
+static void qom_list_properties(struct qmp_call *call,
+                                const struct qapi_qom_list_properties_args *args)
+{
+    const struct device_class *class = class_find(&call->world->machine->board, args->typename);
+    const struct object_type *type = object_type_find(call->world->graph, args->typename);
+    struct qapi_object_property_info_list list = { 0 };
+
+    if (class) {
+        list_class(class, &list);
+    } else if (type) {
+        list_type(type, &list);
+    } else {
+        qmp_reply(call,
+                  err_new_class(ERR_DEVICE_NOT_FOUND, "Class '%s' not found", args->typename));
+        return;
+    }
+    qmp_reply_qom_list_properties(call, &list);
+    qapi_object_property_info_list_fini(&list);
+}
+
 const struct qmp_command_set qom_commands = {
     .commands = {
         QMP_COMMAND(qom_list, qom_list),
         QMP_COMMAND(qom_get, qom_get),
         QMP_COMMAND(qom_set, qom_set),
         QMP_COMMAND(qom_list_types, qom_list_types),
+        QMP_COMMAND(qom_list_properties, qom_list_properties),
         QMP_COMMAND_END,
     },
 };
