@@ -255,6 +255,11 @@ void channel_resume(struct channel *ch)
 
 void channel_pause(struct channel *ch) { ch->reading = false; }
 
+unsigned channel_take_fds(struct channel *ch, int *fds, unsigned max)
+{
+    return ch->in ? stream_take_fds(ch->in, fds, max) : 0;
+}
+
 void channel_send(struct channel *ch, const char *bytes, size_t len)
 {
     if (ch->broken || ch->closing || !len)

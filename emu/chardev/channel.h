@@ -52,6 +52,9 @@ void channel_attach(struct channel *ch, const struct channel_user *user, void *a
 void channel_resume(struct channel *ch);
 void channel_pause(struct channel *ch);
 
+/* Descriptors that came with the bytes read so far, oldest first: at most max; the caller owns them. Returns the count. */
+unsigned channel_take_fds(struct channel *ch, int *fds, unsigned max);
+
 /* Queues a copy of the bytes. They are written in order, as fast as the peer takes them; there is
  * no limit here, so look at channel_pending(). Dropped when the peer is gone. */
 void channel_send(struct channel *ch, const char *bytes, size_t len);

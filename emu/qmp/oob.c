@@ -11,6 +11,7 @@
 #include "emu/qmp/oob.h"
 
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
@@ -54,6 +55,8 @@ struct post {
     struct str text;    /* owned */
     struct json *value; /* owned */
     struct err *err;    /* owned */
+    int fds[QMP_FDS_MAX]; /* owned; those before a message */
+    unsigned fd_count;
     bool broken;
 };
 
@@ -82,8 +85,11 @@ static void main_message(void *arg)
     struct post *p = arg;
 
     if (p->remote->session) {
+        qmp_session_fds(p->remote->session, p->fds, p->fd_count);
         qmp_session_message(p->remote->session, p->value, p->err);
     } else {
+        while (p->fd_count)
+            close(p->fds[--p->fd_count]);
         json_free(p->value);
         err_free(p->err);
     }
@@ -174,6 +180,7 @@ static void thread_message(void *arg, struct json *value, struct err *err)
     p = post_new(r);
     p->value = value;
     p->err = err;
+    p->fd_count = channel_take_fds(r->channel, p->fds, QMP_FDS_MAX);
     atomic_fetch_add(&r->queued, 1);
     to_main(r, main_message, p);
 }

@@ -1,6 +1,9 @@
 /* See session.h. */
 #include "emu/qmp/session.h"
 
+#include <string.h>
+#include <unistd.h>
+
 #include "emu/base/alloc.h"
 #include "emu/base/check.h"
 #include "emu/base/json_write.h"
@@ -36,6 +39,8 @@ struct qmp_session {
     struct qmp_call *running; /* Awaits its reply; owned by its handler. */
     struct task task; /* Pumps. */
     struct qmp_event_sink sink; /* Linked once negotiated. */
+    int fds[QMP_FDS_MAX]; /* owned; sent by the client, oldest first */
+    unsigned fd_count;
     bool negotiated, oob;
     bool pretty;
     bool input_stopped;
@@ -97,6 +102,40 @@ static void send_greeting(struct qmp_session *s)
     json_object_set(greeting, "QMP", qmp);
     send_json(s, greeting);
     json_free(greeting);
+}
+
+/* ---- Descriptors ---- */
+
+void qmp_session_fds(struct qmp_session *s, const int *fds, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (s->fd_count < QMP_FDS_MAX)
+            s->fds[s->fd_count++] = fds[i];
+        else
+            close(fds[i]);
+    }
+}
+
+int qmp_session_take_fd(struct qmp_session *s)
+{
+    int fd = s->fd_count ? s->fds[0] : -1;
+
+    if (fd >= 0)
+        memmove(s->fds, s->fds + 1, --s->fd_count * sizeof(*s->fds));
+    return fd;
+}
+
+static void collect_fds(struct qmp_session *s)
+{
+    int fds[QMP_FDS_MAX];
+
+    qmp_session_fds(s, fds, channel_take_fds(s->channel, fds, QMP_FDS_MAX));
+}
+
+static void drop_fds(struct qmp_session *s)
+{
+    while (s->fd_count)
+        close(s->fds[--s->fd_count]);
 }
 
 /* ---- Input ---- */
@@ -162,6 +201,7 @@ static void message_parsed(void *arg, struct json *value, struct err *err)
 {
     struct qmp_session *s = arg;
 
+    collect_fds(s);
     /* Without a monitor thread (in the simulator) it is done here, as far ahead as it can be. */
     if (s->oob && qmp_wants_oob(value)) {
         struct qmp_dispatch d = dispatch_of(s);
@@ -360,6 +400,7 @@ void qmp_session_close(struct qmp_session *s)
     if (s->lingering)
         list_del(&s->link);
     drop_queue(s);
+    drop_fds(s);
     qmp_framing_fini(&s->framing);
     str_fini(&s->text);
     xfree(s);

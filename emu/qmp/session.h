@@ -32,6 +32,7 @@ struct qmp_session;
 struct world;
 
 #define QMP_QUEUE_MAX 8
+#define QMP_FDS_MAX 16
 #define QMP_OUTPUT_HIGH (UINT64_C(1) << 16)
 #define QMP_OUTPUT_MAX (UINT64_C(8) << 20)
 
@@ -76,8 +77,16 @@ size_t qmp_session_pending(const struct qmp_session *s);
 /* For the handler of qmp_capabilities: ends the negotiation. */
 MUST_USE struct err *qmp_session_negotiate(struct qmp_session *s, bool oob);
 
+/*
+ * The oldest descriptor that the client has sent (SCM_RIGHTS) up to now and nobody took; -1: there is none. The
+ * caller owns it. Of those that nobody takes the session keeps QMP_FDS_MAX and closes the others.
+ */
+int qmp_session_take_fd(struct qmp_session *s);
+
 /* ---- For oob.c: what arrives from the monitor thread, on the main reactor. ---- */
 
+/* Descriptors that came before the next message. Takes them. */
+void qmp_session_fds(struct qmp_session *s, const int *fds, unsigned count);
 /* Takes value or err. */
 void qmp_session_message(struct qmp_session *s, struct json *value, struct err *err);
 /* Nothing more will come; broken: nor can anything be sent. */

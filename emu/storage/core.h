@@ -63,6 +63,8 @@ struct graph {
     struct yank *yank;        /* Borrowed. */
     struct objects *objects;  /* Borrowed. */
     struct list backends;     /* struct backend, in order of creation. */
+    struct list fdsets;       /* See fdset.h; so is the next. */
+    struct list fd_names;
     struct notifier_list on_event;
     struct list drains;       /* Drains that wait. */
     struct list settlers;     /* Waiting for permissions. */

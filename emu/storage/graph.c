@@ -4,6 +4,7 @@
 #include "emu/storage/backend.h"
 #include "emu/storage/core.h"
 #include "emu/storage/event.h"
+#include "emu/storage/fdset.h"
 
 struct idle_waiter {
     struct list link;
@@ -32,6 +33,8 @@ struct graph *graph_new(struct reactor *reactor, const struct driver *const *dri
     list_init(&graph->settlers);
     list_init(&graph->idle_waiters);
     list_init(&graph->backends);
+    list_init(&graph->fdsets);
+    list_init(&graph->fd_names);
     notifier_list_init(&graph->on_event);
     map_init(&graph->names);
     graph->drain_task.fn = drain_task;
@@ -52,6 +55,7 @@ void graph_free(struct graph *graph)
     err_free(graph->close_err);
     notifier_list_fini(&graph->on_event);
     map_fini(&graph->names);
+    fdsets_fini(graph);
     xfree(graph->zeroes);
     xfree(graph);
 }

@@ -15,16 +15,17 @@ QUIET = ("-nodefaults", "-display", "none", "-accel", "qtest")
 class Machine:
     """A machine with a QMP monitor on an inherited socket, as test suites start it."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, fds=(), capabilities=()):
         mine, theirs = socket.socketpair()
         mine.settimeout(20)
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
             [ours("emu-system-x86_64"), *QUIET, "-chardev", f"socket,id=mon,fd={theirs.fileno()}", "-mon",
-             "chardev=mon,mode=control", *options], pass_fds=[theirs.fileno()], stderr=self.log, stdin=subprocess.DEVNULL)
+             "chardev=mon,mode=control", *options], pass_fds=[theirs.fileno(), *fds], stderr=self.log,
+            stdin=subprocess.DEVNULL)
         theirs.close()
         try:
-            self.qmp = QMP(mine)
+            self.qmp = QMP(mine, capabilities=capabilities)
         except EOFError as error:
             self.process.wait(20)
             raise AssertionError(self.text()) from error
@@ -243,6 +244,76 @@ def iothreads_are_listed():
         b, a = vm.qmp.run("query-iothreads")
         assert os.path.isdir(f"/proc/{vm.process.pid}/task/{a['thread-id']}"), a
         equal((a["id"], a["aio-max-batch"], b["id"], b["poll-max-ns"]), ("a", 3, "b", 7))
+
+
+def send_fd(vm, path, flags):
+    """Sends a descriptor ahead of the command that it belongs to, as clients do: with a space."""
+    fd = os.open(path, flags)
+    socket.send_fds(vm.qmp.stream, [b" "], [fd])
+    os.close(fd)
+
+
+def image(name, byte):
+    with open(name, "wb") as file:
+        file.write(byte * 65536)
+    return name
+
+
+@check
+def descriptors_come_over_the_monitor(capabilities=()):
+    image("a", b"a")
+    none = ("GenericError", "No file descriptor supplied via SCM_RIGHTS")
+    with Machine(capabilities=capabilities) as vm:
+        equal(vm.qmp.refused("getfd", fdname="x"), none)
+        equal(vm.qmp.refused("add-fd"), none)
+        send_fd(vm, "a", os.O_RDONLY)
+        equal(vm.qmp.refused("getfd", fdname="0x"),
+              ("GenericError", "Parameter 'fdname' expects a name not starting with a digit"))
+        send_fd(vm, "a", os.O_RDONLY)
+        vm.qmp.run("getfd", fdname="x")
+        vm.qmp.run("closefd", fdname="x")
+        equal(vm.qmp.refused("closefd", fdname="x"), ("GenericError", "File descriptor named 'x' not found"))
+        for flags in (os.O_RDONLY, os.O_RDWR):
+            send_fd(vm, "a", flags)
+            equal(vm.qmp.run("add-fd", fdset_id=2, opaque=str(flags))["fdset-id"], 2)
+        send_fd(vm, "a", os.O_RDONLY)
+        equal(vm.qmp.run("add-fd")["fdset-id"], 0)
+        many, one = vm.qmp.run("query-fdsets")
+        equal([fd["opaque"] for fd in many["fds"]], [str(os.O_RDONLY), str(os.O_RDWR)])
+        os.unlink("a")
+        options = {"driver": "file", "filename": "/dev/fdset/2", "node-name": "f"}
+        vm.qmp.run("blockdev-add", options)
+        equal(vm.hmp('qemu-io f "read -P 0x61 0 4k"'), "")
+        vm.qmp.run("blockdev-del", node_name="f")
+        equal(vm.qmp.refused("blockdev-add", {**options, "filename": "/dev/fdset/0"}),
+              ("GenericError", "Could not open '/dev/fdset/0': Permission denied"))
+        equal(vm.qmp.refused("blockdev-add", {**options, "filename": "/dev/fdset/7"}),
+              ("GenericError", "Could not open '/dev/fdset/7': No such file or directory"))
+        equal(vm.qmp.refused("remove-fd", fdset_id=2, fd=999),
+              ("GenericError", "File descriptor named 'fdset-id:2, fd:999' not found"))
+        vm.qmp.run("remove-fd", fdset_id=0, fd=one["fds"][0]["fd"])
+        vm.qmp.run("remove-fd", fdset_id=2)
+        equal(vm.qmp.refused("remove-fd", fdset_id=2),
+              ("GenericError", "File descriptor named 'fdset-id:2' not found"))
+        equal(vm.qmp.run("query-fdsets"), [])
+
+
+@check
+def descriptors_come_to_the_monitor_thread():
+    descriptors_come_over_the_monitor(("oob",))
+
+
+@check
+def descriptors_are_inherited():
+    fd = os.open(image("a", b"a"), os.O_RDWR)
+    with Machine("-add-fd", f"fd={fd},set=1,opaque=rw:1", "-drive", "if=none,id=d,format=raw,file=/dev/fdset/1",
+                 fds=[fd]) as vm:
+        equal([(s["fdset-id"], s["fds"][0]["opaque"]) for s in vm.qmp.run("query-fdsets")], [(1, "rw:1")])
+        equal(vm.hmp('qemu-io d "write -P 0x62 0 512"'), "")
+    equal(os.pread(fd, 2, 0), b"bb")
+    os.close(fd)
+    equal(fails("-add-fd", "fd=1,set=1"), "-add-fd fd=1,set=1: fd cannot be a standard I/O stream")
+    equal(fails("-add-fd", "fd=999,set=1"), "-add-fd fd=999,set=1: fd is not valid or already in use")
 
 
 @check

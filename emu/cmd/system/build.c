@@ -2,14 +2,18 @@
  * Carries out the command line: character devices, objects, nodes and drives, monitors, the machine
  * and its devices, in this order, for each depends on those before.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "emu/base/alloc.h"
 #include "emu/base/attrs.h"
 #include "emu/base/json_parse.h"
 #include "emu/base/keyval.h"
+#include "emu/base/opts.h"
 #include "emu/base/str.h"
 #include "emu/chardev/chardev.h"
 #include "emu/chardev/cmdline.h"
@@ -21,6 +25,7 @@
 #include "emu/qmp/monitor.h"
 #include "emu/qmp/server.h"
 #include "emu/reactor/clock.h"
+#include "emu/storage/fdset.h"
 
 /* Runs take on each option of a list; the error starts with the option as it was given. */
 static struct err *for_each(struct system *s, option_list *list,
@@ -37,6 +42,45 @@ static struct err *for_each(struct system *s, option_list *list,
 static struct err *add_plain(struct system *s, const struct option_text *o)
 {
     return front_end_option(&s->fe, o->name, o->text);
+}
+
+/* ---- Descriptors that were inherited ---- */
+
+/* Those of the process itself are all closed on exec. */
+static bool is_inherited(int64_t fd)
+{
+    int flags = fd <= INT_MAX ? fcntl((int)fd, F_GETFD) : -1;
+
+    return flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
+static struct err *add_fd(struct system *s, const struct option_text *o)
+{
+    CLEANUP(json_free) struct json *given = NULL;
+    CLEANUP(opts_fini) struct opts opts = { 0 };
+    int64_t fd = -1, set = -1;
+    const char *opaque = NULL;
+    int copy;
+
+    TRY(keyval_parse_flags(o->text, NULL, KEYVAL_LEGACY_BOOL | KEYVAL_FLAT, NULL, &given));
+    opts_init(&opts, given);
+    TRY(opts_i64_opt(&opts, "fd", &fd));
+    TRY(opts_i64_opt(&opts, "set", &set));
+    TRY(opts_str_opt(&opts, "opaque", &opaque));
+    TRY(opts_check_unused(&opts));
+    if (fd < 0)
+        return err_new("fd option is required and must be non-negative");
+    if (fd <= STDERR_FILENO)
+        return err_new("fd cannot be a standard I/O stream");
+    if (!is_inherited(fd))
+        return err_new("fd is not valid or already in use");
+    if (set < 0)
+        return err_new("set option is required and must be non-negative");
+    copy = fcntl((int)fd, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0)
+        return err_new_errno(errno, "error duplicating fd");
+    fdset_add(s->fe.world.graph, &set, copy, opaque);
+    return NULL;
 }
 
 /* ---- Character devices of options that name none ---- */
@@ -294,6 +338,7 @@ struct err *system_build(struct system *s)
     struct system_options *o = &s->options;
 
     TRY(make_machine(s));
+    TRY(for_each(s, &o->fds, add_fd));
     TRY(for_each(s, &o->chardevs, add_plain));
     if (vec_len(&o->qtest))
         clock_set_stepped(objects_clock(s->fe.objects));

@@ -12,6 +12,7 @@
 #include "emu/qmp/handlers/chardev.h"
 #include "emu/qmp/handlers/control.h"
 #include "emu/qmp/handlers/device.h"
+#include "emu/qmp/handlers/fd.h"
 #include "emu/qmp/handlers/graph_change.h"
 #include "emu/qmp/handlers/hmp.h"
 #include "emu/qmp/handlers/jobs.h"
@@ -38,7 +39,8 @@ static const struct qmp_command_set *const command_sets[] = {
     &device_commands,      &machine_query_commands,
     &object_commands,      &hmp_commands,
     &qom_commands,         &storage_event_set,
-    &media_commands,       NULL,
+    &media_commands,       &fd_commands,
+    NULL,
 };
 
 /* SHUTDOWN comes before all that ends with the program. */

@@ -251,7 +251,7 @@ static const struct option options[] = {
     { "no-reboot", NOTHING, take_flag, FIELD(no_reboot), "end instead of rebooting" },
     { "pidfile", TEXT, take_text, FIELD(pidfile), "file  write the process ID" },
     { "daemonize", NOTHING, take_flag, FIELD(daemonize), "run in the background" },
-    { "add-fd", TEXT, refuse, 0, NULL },
+    { "add-fd", TEXT, take_list, FIELD(fds), "fd=fd,set=set[,opaque=note]  descriptor of a set" },
     { "display", TEXT, ignore, 0, "none" },
     { "nographic", NOTHING, take_flag, FIELD(nographic), "no display; monitor on stdio" },
     { "vga", TEXT, ignore, 0, NULL },
@@ -325,5 +325,6 @@ void system_options_fini(struct system_options *o)
     vec_fini(&o->devices);
     vec_fini(&o->monitors);
     vec_fini(&o->serials);
+    vec_fini(&o->fds);
     vec_fini(&o->qtest);
 }

@@ -35,7 +35,7 @@ struct system_options {
     uint64_t ram_bytes;
     unsigned cpus;
     bool serial_given, monitor_given;
-    option_list objects, chardevs, blockdevs, drives, devices, monitors, serials, qtest;
+    option_list objects, chardevs, blockdevs, drives, devices, monitors, serials, qtest, fds;
 };
 
 /* Parses; prints help and version itself and exits then. Errors are ready for the user. */

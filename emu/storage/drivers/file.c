@@ -10,6 +10,7 @@
 #include "emu/base/arith.h"
 #include "emu/base/str.h"
 #include "emu/storage/drivers/file.h"
+#include "emu/storage/fdset.h"
 
 static const char *const aio_names[] = { "threads", "native", "io_uring" };
 static const char *const locking_names[] = { "auto", "on", "off" };
@@ -54,6 +55,23 @@ static struct err *accept_file(struct file_state *state)
     return NULL;
 }
 
+void file_open_path(struct graph *graph, struct op *op, const char *path, unsigned flags,
+                    struct reactor_file **out)
+{
+    int64_t id;
+    int fd;
+
+    if (!fdset_path(path, &id)) {
+        reactor_file_open(graph_reactor(graph), op, path, flags, out);
+        return;
+    }
+    fd = fdset_dup(graph, id, flags);
+    if (fd >= 0)
+        *out = reactor_file_from_fd(graph_reactor(graph), fd, flags);
+    op->result = fd >= 0 ? 0 : fd;
+    op->done(op);
+}
+
 static void stat_done(struct op *op)
 {
     struct file_state *state = container_of(op, struct file_state, op);
@@ -74,7 +92,7 @@ static void open_done(struct op *op)
         (result == -EACCES || result == -EROFS || result == -EPERM)) {
         state->node->read_only = true;
         state->flags &= ~(unsigned)FILE_WRITE;
-        reactor_file_open(op->reactor, op, state->path, state->flags, &state->file);
+        file_open_path(state->node->graph, op, state->path, state->flags, &state->file);
         return;
     }
     if (result == -EISDIR && !(state->flags & FILE_WRITE)) {
@@ -153,8 +171,7 @@ static void file_open(struct node *node, struct opts *opts, unsigned flags, driv
         return;
     }
     state->op.done = open_done;
-    reactor_file_open(graph_reactor(node->graph), &state->op, state->path, state->flags,
-                      &state->file);
+    file_open_path(node->graph, &state->op, state->path, state->flags, &state->file);
 }
 
 static void file_close(struct node *node, driver_done_fn *done, void *arg)

@@ -77,6 +77,13 @@ struct file_req {
 MUST_USE struct err *file_read_flags(struct opts *opts, const struct node_options *open,
                                      bool read_only, unsigned *out);
 
+/*
+ * file.c: opens a path, which may name a descriptor set (fdset.h). op->done is called with 0 or -errno; for a set from
+ * within.
+ */
+void file_open_path(struct graph *graph, struct op *op, const char *path, unsigned flags,
+                    struct reactor_file **out);
+
 /* file_reopen.c */
 extern const char *const file_reopen_options[];
 void file_reopen_prepare(struct node *node, struct opts *opts, const struct node_options *open,

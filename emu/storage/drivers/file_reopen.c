@@ -96,7 +96,7 @@ void file_reopen_prepare(struct node *node, struct opts *opts, const struct node
         return;
     }
     reopen->op.done = open_done;
-    reactor_file_open(graph_reactor(node->graph), &reopen->op, state->path, flags, &reopen->file);
+    file_open_path(node->graph, &reopen->op, state->path, flags, &reopen->file);
 }
 
 static void ready_done(void *arg, struct err *err)
