@@ -262,15 +262,26 @@ static void a_wrong_request_magic_ends_the_connection(void)
     teardown();
 }
 
+static void count_end(void *arg, struct err *err)
+{
+    EXPECT_OK(err);
+    ++*(int *)arg;
+}
+
 static void exports_in_use_are_deleted_only_hard(void)
 {
+    int ended = 0;
+
     start(true, false);
-    EXPECT_ERR(export_del(env.exports, "e", EXPORT_DEL_SAFE), "export 'e' still in use");
-    EXPECT_ERR(export_del(env.exports, "f", EXPORT_DEL_HARD), "Export 'f' is not found");
-    EXPECT_OK(export_del(env.exports, "e", EXPORT_DEL_HARD));
+    EXPECT_ERR(export_del(env.exports, "e", EXPORT_DEL_SAFE, count_end, &ended),
+               "export 'e' still in use");
+    EXPECT_ERR(export_del(env.exports, "f", EXPORT_DEL_HARD, count_end, &ended),
+               "Export 'f' is not found");
+    EXPECT_OK(export_del(env.exports, "e", EXPORT_DEL_HARD, count_end, &ended));
     EXPECT(peer_at_end(&peer));
     env_run_idle(&env);
     EXPECT(list_empty(&env.exports->list));
+    EXPECT_EQ(ended, 1);
     teardown();
 }
 
@@ -280,12 +291,14 @@ static void a_half_written_payload_does_not_keep_the_export(void)
     static const uint8_t zeroes[8192];
 
     for (int lens = 0; lens < 2; lens++) {
+        int ended = 0;
+
         start(true, false);
         peer_send_text(&peer, lens ? REQ("0000", "0001", "01", OFF0, "00010000")
                                    : REQ("0000", "0001", "01", OFF0, "00003000"));
         peer_send(&peer, zeroes, sizeof(zeroes));
         env_run_idle(&env);
-        EXPECT_OK(export_del(env.exports, "e", EXPORT_DEL_HARD));
+        EXPECT_OK(export_del(env.exports, "e", EXPORT_DEL_HARD, count_end, &ended));
         env_run_idle(&env);
         EXPECT(list_empty(&env.exports->list));
         teardown();

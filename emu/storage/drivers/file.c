@@ -41,7 +41,8 @@ static struct err *accept_file(struct file_state *state)
     struct node *node = state->node;
 
     /* A name outside of /dev may be a link to a disk: see filename.c. */
-    if (node->driver == &driver_file ? !state->stat.is_regular && !state->stat.is_block : !is_device)
+    if (node->driver == &driver_file ? !state->stat.is_regular && !state->stat.is_block
+                                     : !is_device)
         return wrong_kind(state);
     state->real_size = state->stat.size;
     node->size = align_up_u64(state->stat.size, SECTOR);
@@ -145,8 +146,7 @@ static struct err *read_options(struct node *node, struct opts *opts, struct fil
         return err_new("The '%s' block driver requires a file name", node->driver->name);
     TRY(opts_enum_opt(opts, "locking", locking_names, ARRAY_LEN(locking_names), &locking));
     TRY(file_read_flags(opts, &node->open, node->read_only, &state->flags));
-    if (str_has_prefix(filename, node->driver->name) &&
-        filename[strlen(node->driver->name)] == ':')
+    if (str_has_prefix(filename, node->driver->name) && filename[strlen(node->driver->name)] == ':')
         filename += strlen(node->driver->name) + 1;
     state->path = xstrdup(filename);
     xfree(node->filename);
