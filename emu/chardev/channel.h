@@ -52,7 +52,7 @@ void channel_attach(struct channel *ch, const struct channel_user *user, void *a
 void channel_resume(struct channel *ch);
 void channel_pause(struct channel *ch);
 
-/* Descriptors that came with the bytes read so far, oldest first: at most max; the caller owns them. Returns the count. */
+/* Descriptors that came with the bytes read so far, oldest first, at most max, now the caller's. Returns how many. */
 unsigned channel_take_fds(struct channel *ch, int *fds, unsigned max);
 
 /* Queues a copy of the bytes. They are written in order, as fast as the peer takes them; there is

@@ -26,7 +26,8 @@ struct fdset_member {
 struct fdset {
     struct list link; /* Sets are ordered by id, the largest first. */
     int64_t id;       /* >= 0 */
-    struct list members; /* struct fdset_member, in the order in which they were added; never empty. */
+    struct list
+        members; /* struct fdset_member, in the order in which they were added; never empty. */
 };
 
 struct list *graph_fdsets(struct graph *graph); /* struct fdset */

@@ -168,6 +168,12 @@ static void random_requests_agree_with_a_model_disk(void)
 /* How a connection may end with requests in flight. */
 enum end { END_RESET, END_STALL_FENCE, END_STALL_YANK, END_DELETE, END_COUNT };
 
+static void deleted(void *arg, struct err *err)
+{
+    (void)arg;
+    EXPECT_OK(err);
+}
+
 static void end_connection(struct world *w, enum end how)
 {
     struct qapi_yank_instance_list list = { 0 };
@@ -188,7 +194,9 @@ static void end_connection(struct world *w, enum end how)
         EXPECT_OK(yank_run(w->env.yank, &list));
         qapi_yank_instance_list_fini(&list);
         break;
-    case END_DELETE: EXPECT_OK(export_del(w->env.exports, "e", EXPORT_DEL_HARD)); break;
+    case END_DELETE:
+        EXPECT_OK(export_del(w->env.exports, "e", EXPORT_DEL_HARD, deleted, NULL));
+        break;
     case END_COUNT: break;
     }
 }

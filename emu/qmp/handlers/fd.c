@@ -41,8 +41,7 @@ static void closefd_handler(struct qmp_call *call, const struct qapi_closefd_arg
 
     if (fd >= 0)
         close(fd);
-    qmp_reply(call,
-              fd >= 0 ? NULL : err_new("File descriptor named '%s' not found", args->fdname));
+    qmp_reply(call, fd >= 0 ? NULL : err_new("File descriptor named '%s' not found", args->fdname));
 }
 
 /* ---- Sets ---- */
@@ -67,12 +66,11 @@ static void add_fd(struct qmp_call *call, const struct qapi_add_fd_args *args)
 
 static void remove_fd(struct qmp_call *call, const struct qapi_remove_fd_args *args)
 {
-    qmp_reply(call,
-              args->fd.set && args->fd.value < 0
-                  ? err_new("File descriptor named 'fdset-id:%lld, fd:%lld' not found",
-                            (long long)args->fdset_id, (long long)args->fd.value)
-                  : fdset_remove(call->world->graph, args->fdset_id,
-                                 args->fd.set ? args->fd.value : -1));
+    qmp_reply(call, args->fd.set && args->fd.value < 0
+                        ? err_new("File descriptor named 'fdset-id:%lld, fd:%lld' not found",
+                                  (long long)args->fdset_id, (long long)args->fd.value)
+                        : fdset_remove(call->world->graph, args->fdset_id,
+                                       args->fd.set ? args->fd.value : -1));
 }
 
 static void query_fdsets(struct qmp_call *call)
