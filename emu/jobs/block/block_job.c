@@ -25,7 +25,8 @@ static char *claim_identify(struct edge *edge)
 {
     const struct block_job *bj = edge->owner;
 
-    return xasprintf("block job '%s'", bj->job.id ? bj->job.id : "");
+    return xasprintf("%s job '%s'", job_type_name(bj->job.driver->type),
+                     bj->job.id ? bj->job.id : "");
 }
 
 static const struct edge_parent_ops claim_named_ops = {

@@ -6,6 +6,7 @@
 #include "emu/storage/drivers/qcow2/create.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "emu/base/alloc.h"
@@ -47,6 +48,9 @@ const struct create_option qcow2_create_options[] = {
     { "refcount_bits", CREATE_OPT_NUMBER, "Width of a reference count entry in bits", "16" },
     { NULL, CREATE_OPT_STR, NULL, NULL },
 };
+
+/* The largest disk of any node: a multiple of every alignment there is. */
+static const uint64_t DISK_SIZE_MAX = INT64_MAX - (UINT64_C(1) << 30) + 1;
 
 enum create_phase {
     CREATE_OPEN_DATA, /* The external data file. */
@@ -187,7 +191,7 @@ static struct err *read_backing(struct creation *c, struct opts *opts)
     h->crypt_method = c->crypt.method;
     if (name && c->prealloc && !(h->fields.incompatible & QCOW2_INCOMPAT_EXTENDED_L2))
         return err_new(
-            "Backing file and preallocation can only be used at the same time if extended_l2 is enabled");
+            "Backing file and preallocation can only be used at the same time if extended_l2 is on");
     if (format && !name)
         return err_new("Backing format cannot be used without backing file");
     if (name && name[0] && strlen(name) > QCOW2_BACKING_LEN_MAX)
@@ -231,6 +235,21 @@ static void set_luks_place(struct creation *c, uint64_t offset)
     qcow2_header_set_extension(&c->header, QCOW2_EXT_LUKS, place, sizeof(place));
 }
 
+/* The texts of growing an image to that size, which is how clients know these errors. */
+static struct err *too_large(uint64_t size)
+{
+    struct err *err;
+
+    if (size > INT64_MAX)
+        err = err_new("Could not resize image: Image size cannot be negative");
+    else if (size > DISK_SIZE_MAX)
+        err = err_new("Could not resize image: offset(%" PRIu64 ") exceeds maximum(%" PRIu64 ")",
+                      size, DISK_SIZE_MAX);
+    else
+        err = err_new("Could not resize image: Failed to grow the L1 table: File too large");
+    return err_set_errnum(err, EFBIG);
+}
+
 static struct err *lay_out(struct creation *c)
 {
     struct qcow2_header *h = &c->header;
@@ -241,9 +260,7 @@ static struct err *lay_out(struct creation *c)
     uint64_t blocks = 1, table = 1, used, luks = div_round_up(c->crypt.header_len, cluster);
 
     if (l1_entries > QCOW2_L1_BYTES_MAX / 8 || c->size > INT64_MAX)
-        return err_set_errnum(
-            err_new("Image size too large for file format, try using a larger cluster size"),
-            EFBIG);
+        return too_large(c->size);
     c->l1_bytes = align_up_u64(l1_entries * 8, cluster);
     for (;;) {
         used = 1 + table + blocks + c->l1_bytes / cluster + luks;
