@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-from harness import QMP, Daemon, check, check_each, equal, main, program
+from harness import QMP, Daemon, check, check_each, equal, main, program, run
 
 BOTH = ("emu-storage-daemon", "qemu-storage-daemon")
 NULL = "null-co,node-name=n,size=67108864"
@@ -142,6 +142,24 @@ def wrong_options_are_refused(option):
                           check=False)
     equal(done.returncode, 1, "exit status")
     assert "emu-storage-daemon: " in done.stderr, done.stderr
+
+
+@check
+def a_compressed_backup_of_scattered_data_is_whole():
+    """Pieces smaller than a cluster, with holes between: each cluster is compressed as a whole."""
+    with open("source", "wb") as file:
+        file.truncate(1 << 20)
+        for at in (5000, 70000, 300000, 310000, 655360):
+            file.seek(at)
+            file.write(bytes([at % 251]) * 3000)
+    run("emu-img", "create", "-q", "-f", "qcow2", "target", "1M")
+    nodes = ("file,node-name=sf,filename=source", "raw,node-name=s,file=sf", "file,node-name=tf,filename=target",
+             "qcow2,node-name=t,file=tf")
+    with Daemon(*(part for node in nodes for part in ("--blockdev", node))) as daemon:
+        daemon.qmp.run("blockdev-backup", job_id="j", device="s", target="t", sync="full", compress=True)
+        event = daemon.qmp.wait("BLOCK_JOB_COMPLETED")
+        assert "error" not in event["data"], event
+    run("emu-img", "compare", "-f", "raw", "-F", "qcow2", "source", "target")
 
 
 if __name__ == "__main__":

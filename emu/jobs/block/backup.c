@@ -301,6 +301,9 @@ static void backup_open(struct backup *b, const struct backup_params *params, st
     const uint64_t want = params->compress ? cluster : MAX(BACKUP_CHUNK, cluster);
     const uint64_t limit = params->max_chunk.set ? (uint64_t)params->max_chunk.value : 0;
 
+    /* Compressed clusters are written whole, not by what is known of their parts. */
+    const bool by_status = !params->compress || params->sync == SYNC_TOP;
+
     b->chunk = limit ? align_down_u64(MIN(want, limit), cluster) : want;
     b->sync = params->sync;
     b->total = params->sync == SYNC_NONE ? params->source->size : hbitmap_count(todo);
@@ -309,8 +312,8 @@ static void backup_open(struct backup *b, const struct backup_params *params, st
                                         .source = b->bj.source,
                                         .target = b->bj.target,
                                         .todo = todo,
-                                        .use_status = true,
-                                        .detect_zeroes = false,
+                                        .use_status = by_status,
+                                        .detect_zeroes = !by_status,
                                         .top_only = params->sync == SYNC_TOP,
                                         .unmap = true,
                                         .write_flags = params->compress ? REQ_COMPRESSED : 0,
@@ -326,7 +329,8 @@ static void backup_open(struct backup *b, const struct backup_params *params, st
                                               .chunk_bytes = pow2_ceil_u64(b->chunk),
                                               .max_bytes = b->chunk * window,
                                               .max_inflight = window,
-                                              .use_status = true,
+                                              .use_status = by_status,
+                                              .detect_zeroes = !by_status,
                                               .top_only = params->sync == SYNC_TOP,
                                               .unmap = true,
                                               .write_flags = params->compress ? REQ_COMPRESSED : 0,
