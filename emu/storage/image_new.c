@@ -124,9 +124,8 @@ static void file_made(void *arg, struct err *err)
         blockdev_create(making->graph, making->format, format_made, making);
 }
 
-static void start_task(struct task *task)
+static void start(struct image_making *making)
 {
-    struct image_making *making = container_of(task, struct image_making, task);
     struct json *file = json_object_take(making->protocol, "create");
 
     if (!file) {
@@ -135,6 +134,49 @@ static void start_task(struct task *task)
     }
     blockdev_create(making->graph, file, file_made, making);
     json_free(file);
+}
+
+/*
+ * The same file may just be closing, as the target of a job that has ended: its locks go with it. Other nodes that
+ * close late are not waited for.
+ */
+enum { SETTLE_NS = 500000000 };
+
+struct settling {
+    struct image_making *making; /* NULL: went on without. */
+    struct timer timer;
+};
+
+static void settled(void *arg, struct err *err)
+{
+    struct settling *settling = arg;
+
+    err_ignore(err);
+    timer_disarm(&settling->timer);
+    if (settling->making)
+        start(settling->making);
+    xfree(settling);
+}
+
+static void waited_enough(struct timer *timer)
+{
+    struct settling *settling = container_of(timer, struct settling, timer);
+    struct image_making *making = settling->making;
+
+    settling->making = NULL;
+    start(making);
+}
+
+static void start_task(struct task *task)
+{
+    struct image_making *making = container_of(task, struct image_making, task);
+    struct reactor *reactor = graph_reactor(making->graph);
+    struct settling *settling = NEW(struct settling);
+
+    settling->making = making;
+    settling->timer.fn = waited_enough;
+    timer_arm(reactor, &settling->timer, reactor_now(reactor) + SETTLE_NS);
+    graph_settle(making->graph, settled, settling);
 }
 
 /* What to create; the options for the file wait in a member of the protocol's. */
