@@ -186,11 +186,13 @@ static struct err *plan_creation(struct image_making *making,
     const struct driver *driver = driver_find(making->graph, options->format);
     const char *protocol = json_object_get_str(making->protocol, "driver");
     const struct driver *below = protocol ? driver_find(making->graph, protocol) : NULL;
+    /* A protocol as the format: the file itself is the image. */
+    const bool formatted = driver->create && !driver->is_protocol;
     struct json *file;
 
     if (!below || !below->create)
         return err_new("Protocol driver '%s' does not support creating new images", protocol);
-    if (driver->create) {
+    if (formatted) {
         making->format = json_object();
         json_object_set_str(making->format, "driver", driver->name);
         json_object_set(making->format, "file", json_copy(making->protocol));
@@ -201,7 +203,7 @@ static struct err *plan_creation(struct image_making *making,
             json_object_set_str(making->format, "backing-fmt", options->backing_format);
     }
     file = json_copy(making->protocol);
-    json_object_set_uint(file, "size", driver->create ? 0 : options->size);
+    json_object_set_uint(file, "size", formatted ? 0 : options->size);
     json_object_set(making->protocol, "create", file);
     return NULL;
 }
@@ -209,9 +211,16 @@ static struct err *plan_creation(struct image_making *making,
 static struct err *plan_open(struct image_making *making, const struct image_new_options *options)
 {
     static const char *const detect[] = { "off", "on", "unmap" };
+    const struct driver *driver =
+        options->format ? driver_find(making->graph, options->format) : NULL;
     struct json *cache = json_object();
 
-    TRY(node_options_from_filename(options->filename, options->format, &making->open));
+    if (driver && driver->is_protocol) {
+        making->open = json_copy(making->protocol);
+        json_object_del(making->open, "create");
+    } else {
+        TRY(node_options_from_filename(options->filename, options->format, &making->open));
+    }
     if (options->node_name)
         json_object_set_str(making->open, "node-name", options->node_name);
     if (options->no_backing)
