@@ -113,6 +113,16 @@ static void transaction_reply(struct transaction *t, struct err *err)
     xfree(t);
 }
 
+void transaction_undone(struct transaction *t)
+{
+    struct err *err = t->err;
+
+    if (--t->undoing > 0)
+        return;
+    t->err = NULL;
+    transaction_reply(t, err);
+}
+
 static void transaction_finish(struct transaction *t)
 {
     while (t->next < t->count) {
@@ -133,8 +143,10 @@ static void transaction_end(struct transaction *t, struct err *err)
     t->phase = TRANSACTION_END;
     t->next = 0;
     if (err) {
+        t->err = err;
+        t->undoing = 1;
         transaction_undo(t);
-        transaction_reply(t, err);
+        transaction_undone(t);
         return;
     }
     transaction_commit(t);

@@ -63,11 +63,16 @@ struct transaction {
     } phase;
     size_t reached; /* Steps whose apply was called. */
     unsigned draining;
+    unsigned
+        undoing; /* What was begun to undo a failure and has not ended; the reply waits for it. */
+    struct err *err;  /* Owned; the failure. */
     struct qapi_transaction_action single; /* Of a command that is one action. */
 };
 
 const struct action_ops *action_ops_of(enum qapi_transaction_action_kind kind);
 void step_done(struct step *step, struct err *err);
+/* One of t->undoing has ended. */
+void transaction_undone(struct transaction *t);
 /* The job of a step if it can still be started; another client may have cancelled it. */
 struct block_job *step_job(const struct step *step);
 

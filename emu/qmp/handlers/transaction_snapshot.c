@@ -208,20 +208,21 @@ static void internal_apply(struct transaction *t, struct step *step)
 
 static void removed(void *arg, struct err *err)
 {
-    node_unref(arg);
     err_ignore(err);
+    transaction_undone(arg);
 }
 
 static void internal_undo(struct transaction *t, struct step *step)
 {
     const struct snapshot_info *made;
 
-    (void)t;
     if (!step->done)
         return;
     made = node_snapshot_find(step->node, NULL, step->snapshot.name);
-    if (made)
-        node_snapshot_remove(step->node, made->id, removed, node_ref(step->node));
+    if (!made)
+        return;
+    t->undoing++;
+    node_snapshot_remove(step->node, made->id, removed, t);
 }
 
 const struct action_ops snapshot_internal_action = { .prepare = internal_prepare,
